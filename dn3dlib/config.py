@@ -1,0 +1,242 @@
+"""The kit's parameters: four frozen dataclasses that check themselves, and their JSON form.
+
+Each field's comment says its effect. A wrong value or name raises a ConfigError in one sentence.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+from dataclasses import dataclass
+
+from dn3dlib.errors import ConfigError
+
+NORMALISATIONS = ("none", "divide_255", "divide_256", "std", "std_frame")
+
+
+def _check(config, rules: dict[str, tuple[bool, str]]) -> None:
+    """Raise a ConfigError for the first field whose value has the wrong type or breaks its rule."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        wanted = field.type if isinstance(field.type, type) else type(field.default)
+        right = isinstance(value, int | float) if wanted is float else isinstance(value, wanted)
+        if not right or (isinstance(value, bool) and wanted is not bool):
+            raise ConfigError(f"{config.prefix}.{field.name} is {value!r}, but must be a {wanted.__name__}.")
+        if wanted is float and not math.isfinite(value):
+            raise ConfigError(f"{config.prefix}.{field.name} is {value!r}, but must be a finite number.")
+    for name, (holds, wanted) in rules.items():
+        if not holds:
+            raise ConfigError(f"{config.prefix}.{name} is {getattr(config, name)!r}, but must be {wanted}.")
+
+
+def _one_of(value, choices) -> tuple[bool, str]:
+    return value in choices, "one of " + ", ".join(choices)
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """How frames are stored; fixed when a data set is prepared."""
+
+    prefix = "storage"
+    height: int = 64  # pixels
+    width: int = 64  # pixels
+    channels: int = 1  # 1: grey, 3: RGB
+    fit: str = "stretch"  # how another aspect ratio is fitted: stretch, crop the centre, or pad with black
+    encoding: str = "jpeg"  # jpeg: small; png: lossless
+    quality: int = 95  # of jpeg, 1 to 100
+
+    def __post_init__(self):
+        _check(
+            self,
+            {
+                "height": (8 <= self.height <= 4096, "from 8 to 4096"),
+                "width": (8 <= self.width <= 4096, "from 8 to 4096"),
+                "channels": (self.channels in (1, 3), "1 (grey) or 3 (RGB)"),
+                "fit": _one_of(self.fit, ("stretch", "crop", "pad")),
+                "encoding": _one_of(self.encoding, ("jpeg", "png")),
+                "quality": (1 <= self.quality <= 100, "from 1 to 100"),
+            },
+        )
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of a stored frame."""
+        return self.height, self.width, self.channels
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """How clips are cut from sequences and turned into the network's input. Taught in notebook 01."""
+
+    prefix = "clip"
+    frames: int = 16  # frames of a clip
+    stride: int = 1  # frames between two sampled frames
+    extra_stride: int = 0  # training draws the stride of each clip from stride … stride + extra_stride
+    hop: int = 8  # frames between the starts of two evaluation clips of a sequence
+    clips_per_sequence: int = 1  # training clips drawn from each sequence in an epoch
+    padding: str = "loop"  # a sequence shorter than a clip starts again (loop) or stands still (hold)
+    normalisation: str = "std_frame"  # none, divide_255, divide_256, std (per clip), std_frame (per frame: the thesis)
+    crop: int = 0  # augmentation: shift the picture by up to this many pixels
+    flip: bool = False  # augmentation: mirror every second clip, left to right
+    brightness: float = 0.0  # augmentation: add up to this share of full white, or take it away
+    frame_order: str = "forward"  # forward, or shuffled: a control that leaves the pictures and takes the motion
+
+    def __post_init__(self):
+        _check(
+            self,
+            {
+                "frames": (1 <= self.frames <= 1024, "from 1 to 1024"),
+                "stride": (1 <= self.stride <= 100, "from 1 to 100"),
+                "extra_stride": (0 <= self.extra_stride <= 100, "from 0 to 100"),
+                "hop": (1 <= self.hop <= self.span, f"from 1 to {self.span}, the frames that a clip spans, or some are skipped"),
+                "clips_per_sequence": (1 <= self.clips_per_sequence <= 10_000, "from 1 to 10000"),
+                "padding": _one_of(self.padding, ("loop", "hold")),
+                "normalisation": _one_of(self.normalisation, NORMALISATIONS),
+                "crop": (0 <= self.crop <= 1024, "from 0 to 1024"),
+                "brightness": (0 <= self.brightness <= 1, "from 0 to 1"),
+                "frame_order": _one_of(self.frame_order, ("forward", "shuffled")),
+            },
+        )
+
+    @property
+    def span(self) -> int:
+        """Frames of a sequence from a clip's first to its last, both included."""
+        return (self.frames - 1) * self.stride + 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A 3D-DenseNet of the thesis (chapter 4) or a sibling of it. Taught in notebook 02."""
+
+    prefix = "model"
+    variant: str = "lite"  # the stem: general (3×3×3, full resolution) or lite (7×7×7, a quarter of the resolution)
+    bottleneck: bool = True  # BC: a 1×1×1 convolution before each 3×3×3, and transitions that compress
+    growth_rate: int = 12  # k, the feature maps that each dense layer adds
+    depth: int = 20  # layers with weights, before rounding down to whole blocks
+    blocks: int = 3  # dense blocks
+    compression: float = 0.5  # channels that a transition keeps, as a share; without bottleneck always 1
+    dropout: float = 0.0  # share of feature maps' values set to zero after each convolution in training
+    bn_momentum: float = 0.9  # share of the running mean and variance that stays at each step
+    bn_epsilon: float = 1e-3  # added to the variance before the square root
+
+    def __post_init__(self):
+        _check(
+            self,
+            {
+                "variant": _one_of(self.variant, ("general", "lite")),
+                "growth_rate": (1 <= self.growth_rate <= 1024, "from 1 to 1024"),
+                "depth": (1 <= self.depth <= 1000, "from 1 to 1000"),
+                "blocks": (1 <= self.blocks <= 16, "from 1 to 16"),
+                "compression": (0 < self.compression <= 1, "above 0 and at most 1"),
+                "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
+                "bn_momentum": (0 <= self.bn_momentum < 1, "from 0 to below 1"),
+                "bn_epsilon": (self.bn_epsilon > 0, "above 0"),
+            },
+        )
+        per_layer = 2 if self.bottleneck else 1
+        least = self.blocks * per_layer + self.blocks + 1
+        if self.layers_per_block < 1:
+            raise ConfigError(
+                f"model.depth={self.depth} leaves no layer for {self.blocks} blocks "
+                f"{'with' if self.bottleneck else 'without'} bottleneck: set model.depth to {least} or more, or model.blocks to fewer."
+            )
+
+    @property
+    def layers_per_block(self) -> int:
+        """Dense layers of each block: (depth − blocks − 1) // blocks, halved with bottleneck, both rounded down."""
+        layers = (self.depth - self.blocks - 1) // self.blocks
+        return layers // 2 if self.bottleneck else layers
+
+    @property
+    def true_depth(self) -> int:
+        """Layers with weights that are really built: the rounding can make it less than `depth`."""
+        return 1 + self.blocks * self.layers_per_block * (2 if self.bottleneck else 1) + (self.blocks - 1) + 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained. Taught in notebook 02."""
+
+    prefix = "train"
+    epochs: int = 10  # times that every training sequence is visited
+    batch_size: int = 8  # clips of a step
+    seed: int = 0  # of the weights, the order of clips, their starts, augmentation and dropout
+    learning_rate: float = 0.1  # at the start (cosine: at the end of the warm-up)
+    schedule: str = "cosine"  # step: ÷ 10 at half and at three quarters; exponential: ÷ 10 every decay_steps; cosine: to 0
+    decay_steps: int = 5000  # of schedule exponential, in steps
+    warmup: float = 0.05  # of schedule cosine: share of all steps in which the rate rises from 0
+    momentum: float = 0.9  # of SGD
+    nesterov: bool = True  # look ahead along the momentum (the thesis)
+    weight_decay: float = 1e-4  # factor of ½‖w‖² in the loss
+    weight_decay_on: str = "kernels"  # all (the thesis: batch normalisation and biases too) or kernels
+
+    def __post_init__(self):
+        _check(
+            self,
+            {
+                "epochs": (1 <= self.epochs <= 100_000, "from 1 to 100000"),
+                "batch_size": (1 <= self.batch_size <= 4096, "from 1 to 4096"),
+                "seed": (0 <= self.seed < 2**31, "from 0 to 2147483647"),
+                "learning_rate": (self.learning_rate > 0, "above 0"),
+                "schedule": _one_of(self.schedule, ("step", "exponential", "cosine")),
+                "decay_steps": (self.decay_steps >= 1, "at least 1"),
+                "warmup": (0 <= self.warmup < 1, "from 0 to below 1"),
+                "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
+                "nesterov": (self.momentum > 0 or not self.nesterov, "false where train.momentum is 0"),
+                "weight_decay": (self.weight_decay >= 0, "at least 0"),
+                "weight_decay_on": _one_of(self.weight_decay_on, ("all", "kernels")),
+            },
+        )
+
+
+CONFIG_CLASSES = {cls.prefix: cls for cls in (StorageConfig, ClipConfig, ModelConfig, TrainConfig)}
+
+
+def nearest(name: str, names) -> str:
+    """The end of an error sentence: the nearest right name, or all of them."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else "there are: " + ", ".join(names) + "."
+
+
+def from_dict(cls, values: dict):
+    """A config of class `cls` from a dict as read from JSON; raises ConfigError for an unknown name or bad value."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"The {cls.prefix} settings are {type(values).__name__}, but must be an object of names and values.")
+    names = [field.name for field in dataclasses.fields(cls)]
+    for name in values:
+        if name not in names:
+            raise ConfigError(f"There is no parameter {cls.prefix}.{name}: {nearest(name, names)}")
+    return cls(**values)
+
+
+def to_dict(config) -> dict:
+    """The fields of a config, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def apply_settings(configs: dict, settings: list[str]) -> dict:
+    """Configs by prefix, with settings such as `model.depth=40` applied.
+
+    Args:
+        configs: prefix ("storage", "clip", "model", "train") → config.
+        settings: texts `prefix.name=value`; the value is read as JSON, or as text where it is none.
+
+    Raises:
+        ConfigError: an unknown prefix or name (the nearest right one is suggested), or an impossible value.
+    """
+    changes: dict[str, dict] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        prefix, dot, field = name.strip().partition(".")
+        if not equals or not dot:
+            raise ConfigError(f"The setting {setting!r} does not read like model.depth=40: prefix, point, name, equals sign, value.")
+        if prefix not in configs:
+            raise ConfigError(f"There are no settings {prefix!r} here ({setting}): {nearest(prefix, configs)}")
+        try:
+            value = json.loads(text.lower() if text in ("True", "False") else text)
+        except json.JSONDecodeError:
+            value = text
+        changes.setdefault(prefix, {})[field] = value
+    return {
+        prefix: from_dict(type(config), to_dict(config) | changes.get(prefix, {})) for prefix, config in configs.items()
+    }

@@ -1,0 +1,187 @@
+"""Records → clips: which frames make each clip (a plan, in NumPy), and the tf.data pipeline that carries it out.
+
+All chance is in the plan, drawn by (seed, epoch) and looked up by index; the pipeline itself draws nothing. To go on
+in the middle of an epoch is to start the plan later: no frame is decoded to be thrown away.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dn3dlib.config import ClipConfig
+from dn3dlib.data.manifest import DataSet, StoredSequence
+from dn3dlib.data.records import FrameReader, decode_frame
+from dn3dlib.errors import DataError
+from dn3dlib.quiet import import_quietly
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """Which frames make each of n clips, and how each is augmented. Taught in notebook 01."""
+
+    sequence: np.ndarray  # int32 (n,): place in the data set's sequences
+    frames: np.ndarray  # int32 (n, frames): frame numbers in the sequence
+    shift: np.ndarray  # int32 (n, 2): pixels by which the picture moves in y and x
+    flip: np.ndarray  # bool (n,): mirrored left to right
+    brightness: np.ndarray  # float32 (n,): share of full white that is added
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def __getitem__(self, rows) -> "ClipPlan":
+        """A part of the plan, by slice or by index array."""
+        return ClipPlan(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+
+def plan_training(data: DataSet, config: ClipConfig, seed: int, epoch: int, split: str = "train") -> ClipPlan:
+    """An epoch of training clips: each sequence `clips_per_sequence` times, in random order, from random starts.
+
+    Args:
+        data: the prepared data set.
+        config: frames, stride, augmentation.
+        seed, epoch: what is drawn depends on these two and on the clip's index alone.
+        split: whose sequences.
+
+    Raises:
+        DataError: the split has no sequences.
+    """
+    rows, lengths = _rows(data, split)
+    rows = np.repeat(rows, config.clips_per_sequence)
+    lengths = np.repeat(lengths, config.clips_per_sequence)
+    count = len(rows)
+    rng = np.random.default_rng([seed, epoch])
+    strides = config.stride + rng.integers(0, config.extra_stride + 1, count)
+    spans = (config.frames - 1) * strides + 1
+    starts = (rng.random(count) * (np.maximum(lengths - spans, 0) + 1)).astype(np.int64)
+    frames = _frame_numbers(starts, strides, lengths, config)
+    plan = ClipPlan(
+        sequence=rows,
+        frames=_in_order(frames, config, rng),
+        shift=rng.integers(-config.crop, config.crop + 1, (count, 2), dtype=np.int32),
+        flip=rng.random(count) < (0.5 if config.flip else 0),
+        brightness=(rng.uniform(-1, 1, count) * config.brightness).astype(np.float32),
+    )
+    return plan[rng.permutation(count)]
+
+
+def plan_evaluation(data: DataSet, config: ClipConfig, split: str, seed: int = 0) -> ClipPlan:
+    """Clips every `hop` frames that cover each sequence from its first frame to its last, in the manifest's order.
+
+    Nothing is augmented; `seed` matters only for `frame_order="shuffled"`.
+    """
+    rows, lengths = _rows(data, split)
+    starts = [_evaluation_starts(length, config) for length in lengths]
+    counts = [len(s) for s in starts]
+    rows, lengths, starts = np.repeat(rows, counts), np.repeat(lengths, counts), np.concatenate(starts)
+    count = len(rows)
+    frames = _frame_numbers(starts, np.full(count, config.stride), lengths, config)
+    return ClipPlan(
+        sequence=rows,
+        frames=_in_order(frames, config, np.random.default_rng(seed)),
+        shift=np.zeros((count, 2), np.int32),
+        flip=np.zeros(count, bool),
+        brightness=np.zeros(count, np.float32),
+    )
+
+
+def _rows(data: DataSet, split: str) -> tuple[np.ndarray, np.ndarray]:
+    data.of_split(split)  # refuses a name that is no split
+    rows = np.array([i for i, s in enumerate(data.sequences) if s.split == split], np.int32)
+    if not len(rows):
+        raise DataError(
+            f"The split {split} of {data.path} (protocol {data.protocol}) has no sequences: choose another split, or another "
+            f"protocol with `dn3d split {data.path} --protocol …`."
+        )
+    return rows, np.array([data.sequences[i].frames for i in rows])
+
+
+def _evaluation_starts(length: int, config: ClipConfig) -> np.ndarray:
+    """Every hop, and at the end once more where the last frames would be left over."""
+    last = max(int(length) - config.span, 0)
+    starts = np.arange(0, last + 1, config.hop)
+    return starts if starts[-1] == last else np.append(starts, last)
+
+
+def _frame_numbers(starts: np.ndarray, strides: np.ndarray, lengths: np.ndarray, config: ClipConfig) -> np.ndarray:
+    """int32 (n, frames): start, start + stride, …; past the sequence's end it starts again or stands still."""
+    numbers = starts[:, None] + strides[:, None] * np.arange(config.frames)
+    ends = lengths[:, None]
+    padded = numbers % ends if config.padding == "loop" else np.minimum(numbers, ends - 1)
+    return padded.astype(np.int32)
+
+
+def _in_order(frames: np.ndarray, config: ClipConfig, rng: np.random.Generator) -> np.ndarray:
+    return rng.permuted(frames, axis=1) if config.frame_order == "shuffled" else frames
+
+
+def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: int):
+    """The clips of a plan, decoded, augmented, normalised and batched, in the plan's order.
+
+    Args:
+        data: the prepared data set.
+        plan: n clips.
+        config: frames and normalisation.
+        batch_size: clips of a batch; the last one may be smaller.
+
+    Returns:
+        A tf.data.Dataset of (clips float32 (batch, frames, height, width, channels), labels int32 (batch,), places of the
+        clips' sequences in `data.sequences` int32 (batch,)).
+    """
+    tf = import_quietly("tensorflow")
+    reader = FrameReader(data)
+    labels = np.array([data.classes.index(s.label) for s in data.sequences], np.int32)
+    shape = (config.frames, *data.storage.frame_shape)
+
+    def read(index):
+        pixels = tf.numpy_function(lambda i: _read_clip(data, reader, plan, int(i)), [index], tf.uint8, stateful=False)
+        return tf.ensure_shape(pixels, shape), index
+
+    def finish(pixels, index):
+        clip = tf.cast(pixels, tf.float32) + 255 * tf.gather(plan.brightness, index)
+        place = tf.gather(plan.sequence, index)
+        return normalise(tf.clip_by_value(clip, 0, 255), config.normalisation), tf.gather(labels, place), place
+
+    indices = tf.data.Dataset.range(len(plan))
+    clips = indices.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).map(finish)
+    return clips.batch(batch_size).prefetch(2)
+
+
+def _read_clip(data: DataSet, reader: FrameReader, plan: ClipPlan, index: int) -> np.ndarray:
+    """Decode a clip, uint8 (frames, height, width, channels), moved and mirrored as planned: all frames alike."""
+    sequence: StoredSequence = data.sequences[plan.sequence[index]]
+    frames = [decode_frame(frame, data.storage) for frame in reader.encoded(sequence, plan.frames[index])]
+    return move(np.stack(frames), plan.shift[index], bool(plan.flip[index]))
+
+
+def move(clip: np.ndarray, shift: Iterable[int], flip: bool) -> np.ndarray:
+    """Shift a clip by (y, x) pixels, repeating its border, and mirror it; (frames, height, width, channels) throughout."""
+    y, x = (int(n) for n in shift)
+    if y or x:
+        reach = ((0, 0), (abs(y), abs(y)), (abs(x), abs(x)), (0, 0))
+        height, width = clip.shape[1:3]
+        clip = np.pad(clip, reach, mode="edge")[:, abs(y) - y : abs(y) - y + height, abs(x) - x : abs(x) - x + width]
+    return np.ascontiguousarray(clip[:, :, ::-1] if flip else clip)
+
+
+def normalise(clips, how: str):
+    """Scale pixels for the network. Taught in notebook 01.
+
+    Args:
+        clips: float32 tensor (…, frames, height, width, channels) of pixels from 0 to 255.
+        how: `none`; `divide_255`, `divide_256`; `std`: each clip to mean 0 and deviation 1; `std_frame`: each frame so
+            (Gu 2017, section 5.2).
+
+    Returns:
+        A float32 tensor of the same shape.
+    """
+    tf = import_quietly("tensorflow")
+    if how == "none":
+        return clips
+    if how in ("divide_255", "divide_256"):
+        return clips / float(how.removeprefix("divide_"))
+    axes = [-4, -3, -2, -1] if how == "std" else [-3, -2, -1]
+    mean, variance = tf.nn.moments(clips, axes, keepdims=True)
+    # A frame of one colour has no deviation: it becomes zero, not infinite.
+    return (clips - mean) * tf.math.rsqrt(tf.maximum(variance, 1e-6))

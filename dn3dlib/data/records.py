@@ -1,0 +1,212 @@
+"""The shards of a prepared data set: TFRecord files, one record a sequence; write, read at random, verify."""
+
+import hashlib
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dn3dlib.config import StorageConfig
+from dn3dlib.data.manifest import DataSet, Record, StoredSequence
+from dn3dlib.errors import DataError, Dn3dError
+from dn3dlib.quiet import import_quietly
+
+MAX_SHARD_BYTES = 100_000_000
+MAX_RECORD_FRAMES = 600
+_HEAD, _TAIL = 12, 4  # a TFRecord's length and its checksum before the data, the data's checksum behind
+
+
+class FrameReader:
+    """Reads frames of sequences at random; open files are shared by all threads."""
+
+    def __init__(self, data: DataSet):
+        self._data = data
+        self._files: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def encoded(self, sequence: StoredSequence, numbers: np.ndarray) -> list[bytes]:
+        """The encoded frames of a sequence, one for each number counted from 0.
+
+        Raises:
+            DataError: a record whose bytes are not those that were written; names shard and record.
+        """
+        ends = np.cumsum([record.frames for record in sequence.records])
+        places = np.searchsorted(ends, numbers, side="right")
+        frames = {place: self._frames_of(sequence, int(place)) for place in np.unique(places)}
+        first = np.concatenate([[0], ends])
+        return [frames[place][number - first[place]] for place, number in zip(places, numbers, strict=True)]
+
+    def decoded(self, sequence: StoredSequence, numbers: np.ndarray | None = None) -> np.ndarray:
+        """Frames as uint8 (frames, height, width, channels), RGB or grey; all of the sequence without `numbers`."""
+        numbers = np.arange(sequence.frames) if numbers is None else numbers
+        return np.stack([decode_frame(frame, self._data.storage) for frame in self.encoded(sequence, numbers)])
+
+    def record_bytes(self, record: Record) -> bytes:
+        """A record's data as it lies on the disk, unchecked."""
+        return os.pread(self._file(record.shard), record.length, record.offset)
+
+    def _frames_of(self, sequence: StoredSequence, place: int):
+        record = sequence.records[place]
+        data = self.record_bytes(record)
+        if zlib.crc32(data) != record.crc32:
+            raise DataError(damage(self._data, sequence, place))
+        return import_quietly("tensorflow").train.Example.FromString(data).features.feature["frames"].bytes_list.value
+
+    def _file(self, shard: int) -> int:
+        with self._lock:
+            if shard not in self._files:
+                self._files[shard] = os.open(self._data.path / self._data.shards[shard]["name"], os.O_RDONLY)
+            return self._files[shard]
+
+    def __del__(self):
+        for file in self._files.values():
+            os.close(file)
+
+
+def damage(data: DataSet, sequence: StoredSequence, place: int) -> str:
+    """The sentence for a record whose content has changed."""
+    shard = data.shards[sequence.records[place].shard]["name"]
+    return (
+        f"Record {place + 1} of {len(sequence.records)} of sequence {sequence.id}, in the shard {data.path / shard} at byte "
+        f"{sequence.records[place].offset}, is damaged: prepare the data set again."
+    )
+
+
+def encode_frame(frame: np.ndarray, storage: StorageConfig) -> bytes:
+    """A frame, uint8 (height, width, channels), RGB or grey, as JPEG or PNG."""
+    picture = frame if storage.channels == 1 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    if storage.encoding == "png":
+        return cv2.imencode(".png", picture)[1].tobytes()
+    return cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, storage.quality))[1].tobytes()
+
+
+def decode_frame(data: bytes, storage: StorageConfig) -> np.ndarray:
+    """A stored frame as uint8 (height, width, channels), RGB or grey."""
+    flag = cv2.IMREAD_GRAYSCALE if storage.channels == 1 else cv2.IMREAD_COLOR_RGB
+    frame = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if frame is None or frame.shape[:2] != (storage.height, storage.width):
+        raise DataError(f"A stored frame is no picture of {storage.width}×{storage.height}: prepare the data set again.")
+    return frame.reshape(storage.frame_shape)
+
+
+class ShardWriter:
+    """Writes sequences into TFRecord shards of at most MAX_SHARD_BYTES, and remembers where each record lies."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._shards: list[dict] = []
+        self._writer = None
+        self._offset = 0
+
+    def write(self, features: dict, frames: Iterable[bytes]) -> tuple[Record, ...]:
+        """Append one sequence.
+
+        Args:
+            features: name → text or number, stored with each of its records.
+            frames: its encoded frames in order; held in memory for one record at a time.
+
+        Returns:
+            The records that hold it.
+        """
+        records = []
+        for chunk in _chunks(frames, MAX_RECORD_FRAMES):
+            data = _example(features, chunk).SerializeToString()
+            self._make_room(len(data))
+            self._writer.write(data)
+            records.append(Record(len(self._shards) - 1, self._offset + _HEAD, len(data), len(chunk), zlib.crc32(data)))
+            self._offset += _HEAD + len(data) + _TAIL
+            self._shards[-1]["records"] += 1
+        return tuple(records)
+
+    def close(self) -> tuple[dict, ...]:
+        """Finish: name the shards `records-00000-of-00007.tfrecord` and give their name, bytes, sha256 and records."""
+        self._close_shard()
+        for number, shard in enumerate(self._shards):
+            name = f"records-{number:05d}-of-{len(self._shards):05d}.tfrecord"
+            path = (self._folder / shard["name"]).rename(self._folder / name)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            shard.update(name=name, bytes=path.stat().st_size, sha256=digest)
+        return tuple(self._shards)
+
+    def _make_room(self, size: int) -> None:
+        if self._writer and self._offset + _HEAD + size + _TAIL <= MAX_SHARD_BYTES:
+            return
+        self._close_shard()
+        self._shards.append({"name": f"shard-{len(self._shards)}", "bytes": 0, "sha256": "", "records": 0})
+        self._writer = import_quietly("tensorflow").io.TFRecordWriter(str(self._folder / self._shards[-1]["name"]))
+
+    def _close_shard(self) -> None:
+        if self._writer:
+            self._writer.close()
+        self._writer, self._offset = None, 0
+
+
+def _chunks(items: Iterable, size: int) -> Iterator[list]:
+    chunk = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _example(features: dict, frames: list[bytes]):
+    train = import_quietly("tensorflow").train
+
+    def feature(value):
+        if isinstance(value, str):
+            return train.Feature(bytes_list=train.BytesList(value=[value.encode()]))
+        if isinstance(value, float):
+            return train.Feature(float_list=train.FloatList(value=[value]))
+        return train.Feature(int64_list=train.Int64List(value=[value]))
+
+    named = {name: feature(value) for name, value in features.items()}
+    named["frames"] = train.Feature(bytes_list=train.BytesList(value=frames))
+    return train.Example(features=train.Features(feature=named))
+
+
+def verify(data_dir: Path, progress=iter) -> dict:
+    """Read every byte of a prepared data set and decode every frame.
+
+    Args:
+        data_dir: the data set.
+        progress: wraps the list of sequences, for a progress bar.
+
+    Returns:
+        `sequences`, `records`, `frames` and `bytes` that were found whole.
+
+    Raises:
+        DataError: the first damage, naming shard and record.
+    """
+    data = DataSet.open(data_dir)
+    reader = FrameReader(data)
+    totals = {"sequences": 0, "records": 0, "frames": 0}
+    for sequence in progress(data.sequences):
+        for place, record in enumerate(sequence.records):
+            _verify_record(data, reader, sequence, place)
+            totals["records"] += 1
+            totals["frames"] += record.frames
+        totals["sequences"] += 1
+    for shard in data.shards:
+        with (data.path / shard["name"]).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
+                raise DataError(f"The shard {data.path / shard['name']} has changed between its records: prepare the data set again.")
+    return totals | {"bytes": sum(shard["bytes"] for shard in data.shards)}
+
+
+def _verify_record(data: DataSet, reader: FrameReader, sequence: StoredSequence, place: int) -> None:
+    record = sequence.records[place]
+    first = sum(r.frames for r in sequence.records[:place])
+    try:
+        frames = reader.decoded(sequence, np.arange(first, first + record.frames))
+    except (Dn3dError, IndexError) as error:
+        raise DataError(damage(data, sequence, place)) from error
+    if len(frames) != record.frames:
+        raise DataError(damage(data, sequence, place))

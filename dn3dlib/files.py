@@ -1,0 +1,98 @@
+"""Write beside, then rename: a reader sees a whole file or folder, or none."""
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from dn3dlib.errors import Dn3dError
+
+_PARTIAL = re.compile(r"\.partial-(\d+)$")
+
+
+@contextmanager
+def folder_written_beside(target: Path) -> Iterator[Path]:
+    """A new empty folder beside `target`, renamed to it when the block ends well, removed when it does not.
+
+    What processes that were killed have left beside `target` is removed first.
+
+    Raises:
+        Dn3dError: `target` has appeared in the meantime, or the disk is full.
+    """
+    target = Path(target).absolute()
+    remove_leftovers(target)
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    try:
+        with plain_disk_errors(target):
+            yield partial
+            if target.is_dir() and not any(target.iterdir()):
+                target.rmdir()
+            elif target.exists():
+                raise Dn3dError(f"{target} has appeared while it was being made: another process makes it too; choose another name.")
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_leftovers(target: Path) -> list[Path]:
+    """Remove the partial folders beside `target` whose process is gone, and name them."""
+    leftovers = []
+    for path in target.parent.glob(f"{target.name}.partial-*"):
+        match = _PARTIAL.search(path.name)
+        if match and not psutil.pid_exists(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True)
+            leftovers.append(path)
+    return leftovers
+
+
+@contextmanager
+def plain_disk_errors(target: Path) -> Iterator[None]:
+    """Turn a full disk, a file too large or a folder without permission into a Dn3dError about `target`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise Dn3dError(f"The disk is full ({error.strerror}) while writing {target}: free some space and run it again.") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise Dn3dError(f"{target} cannot be written ({error.strerror}): choose a folder of your own.") from error
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside, bring it to the disk, and rename it."""
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    try:
+        with plain_disk_errors(path):
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value) -> None:
+    """Write `value` as indented JSON, beside and renamed."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path, what: str) -> dict:
+    """The JSON object in `path`; raises Dn3dError, which calls the file `what`, where there is none."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Dn3dError(f"There is no {what} at {path}: check the path.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        raise Dn3dError(f"The {what} {path} cannot be read ({error}): make it again.") from error
+    if not isinstance(value, dict):
+        raise Dn3dError(f"The {what} {path} does not hold a JSON object: make it again.")
+    return value

@@ -1,0 +1,33 @@
+"""Import TensorFlow without the notes that it writes for its own developers."""
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+# Without a GPU, TensorFlow reports missing CUDA libraries as errors; what really fails comes as a Python exception.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def import_quietly(name: str) -> ModuleType:
+    """Import a module whose libraries write to the process's standard error before they can be told not to."""
+    if name in sys.modules:
+        return sys.modules[name]
+    with _standard_error_closed():
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere: the notes do not pass through `sys.stderr`."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

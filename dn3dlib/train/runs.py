@@ -1,0 +1,170 @@
+"""A run: one training, in one folder that tells everything about it in plain JSON and CSV."""
+
+import csv
+import io
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig, from_dict, to_dict
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
+
+FORMAT = 1
+CONFIG, ENVIRONMENT, HISTORY, BEST = "config.json", "environment.json", "history.csv", "best.keras"
+_PACKAGES = ("dn3d", "tensorflow", "keras", "numpy", "opencv-python", "opencv-python-headless")
+COLUMNS = (
+    "epoch",
+    "learning_rate",
+    "train_loss",  # mean cross-entropy of the epoch's clips, in nats
+    "train_clip_accuracy",
+    "validation_loss",
+    "validation_clip_accuracy",
+    "validation_sequence_accuracy",
+    "seconds",
+    "clips_per_second",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was trained with and on."""
+
+    path: Path
+    storage: StorageConfig
+    clip: ClipConfig
+    model: ModelConfig
+    train: TrainConfig
+    data: dict  # path, fingerprint, dataset, protocol, leaks, classes, train_subjects
+    init_from: str = ""  # the run whose weights it started from
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(frames, height, width, channels) of the network's input."""
+        return self.clip.frames, *self.storage.frame_shape
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return tuple(self.data["classes"])
+
+    @classmethod
+    def create(
+        cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str = ""
+    ) -> "Run":
+        """Make a run's folder; raises RunError where the folder already holds something."""
+        path = Path(run_dir)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            way_out = "go on with --resume, or choose another folder" if (path / CONFIG).is_file() else "choose another folder"
+            raise RunError(f"The run folder {path} already exists and is not empty: {way_out}.")
+        run = cls(path, data.storage, clip, model, train, describe(data), init_from)
+        with plain_disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        write_json(path / ENVIRONMENT, environment())
+        write_json(path / CONFIG, run.to_dict())
+        return run
+
+    @classmethod
+    def open(cls, run_dir: Path) -> "Run":
+        """Read a run's configuration; raises RunError where the folder holds none."""
+        path = Path(run_dir)
+        if not (path / CONFIG).is_file():
+            raise RunError(f"There is no run at {path}: train one with `dn3d train --out {path}`.")
+        values = read_json(path / CONFIG, "run configuration")
+        if values.get("format") != FORMAT:
+            raise RunError(f"The run {path} has format {values.get('format')!r}; this version of dn3d reads {FORMAT}: train again.")
+        try:
+            configs = {c.prefix: from_dict(c, values[c.prefix]) for c in (StorageConfig, ClipConfig, ModelConfig, TrainConfig)}
+            return cls(path, data=dict(values["data"]), init_from=values["init_from"], **configs)
+        except (KeyError, TypeError, ConfigError) as error:
+            raise RunError(f"The configuration {path / CONFIG} is damaged ({error}): restore it or train again.") from error
+
+    def to_dict(self) -> dict:
+        """The content of `config.json`."""
+        configs = {c.prefix: to_dict(c) for c in (self.storage, self.clip, self.model, self.train)}
+        return {"format": FORMAT, **configs, "data": self.data, "init_from": self.init_from}
+
+    def check_same_data(self, data: DataSet) -> None:
+        """Raise RunError unless `data` is what this run was trained on, naming the difference."""
+        mine, other = self.data, describe(data)
+        for key in ("classes", "protocol", "fingerprint"):
+            if mine[key] != other[key]:
+                raise RunError(
+                    f"The run {self.path} was trained on another data set than {data.path}: its {key} is {mine[key]}, there "
+                    f"{other[key]}. Go on with its own data ({mine['path']}), or start a new run in another folder."
+                )
+
+    def history(self) -> list[dict]:
+        """The rows of `history.csv`, numbers as numbers, empty fields as None."""
+        path = self.path / HISTORY
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        try:
+            return [{key: _number(key, text) for key, text in row.items()} for row in rows]
+        except (TypeError, ValueError) as error:
+            raise RunError(f"The history {path} is damaged ({error}): restore it, or remove it to go on without.") from error
+
+    def write_history(self, rows: list[dict]) -> None:
+        """Write `history.csv`, beside and renamed."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_bytes(self.path / HISTORY, text.getvalue().encode())
+
+
+def _number(key: str, text: str) -> float | int | None:
+    if text == "":
+        return None
+    return int(text) if key == "epoch" else float(text)
+
+
+def describe(data: DataSet) -> dict:
+    """What a run remembers of its data set, so that a later evaluation can be held against it."""
+    return {
+        "path": str(data.path.resolve()),
+        "fingerprint": data.fingerprint,
+        "dataset": data.dataset,
+        "protocol": data.protocol,
+        "leaks": data.leaks,
+        "classes": list(data.classes),
+        "train_subjects": sorted({s.subject for s in data.of_split("train")}),
+    }
+
+
+def environment() -> dict:
+    """Versions, devices and the git commit that a run was made with."""
+    import tensorflow as tf
+
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "devices": [device.name for device in tf.config.list_physical_devices()],
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # one of the two OpenCV packages is there, not both
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the kit's own checkout; None where it was installed without one."""
+    folder = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,79 @@
+"""One step of training and one of prediction, as `tf.function`s over `strategy.run`; one device is the plain case."""
+
+import keras
+import tensorflow as tf
+
+from dn3dlib.config import TrainConfig
+
+
+def decayed_variables(model: keras.Model, weight_decay_on: str) -> list:
+    """The variables that weight decay pulls to zero: `all` trainable ones (the thesis), or `kernels` only."""
+    variables = model.trainable_variables
+    return variables if weight_decay_on == "all" else [v for v in variables if v.name == "kernel"]
+
+
+def l2_penalty(variables: list) -> tf.Tensor:
+    """Σ ½‖w‖², a float32 scalar."""
+    return tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables])
+
+
+def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape: tuple[int, ...]):
+    """A function that trains on one batch.
+
+    Args:
+        model: clips → logits.
+        optimizer: built under `strategy.scope()`.
+        clip_shape: (frames, height, width, channels).
+
+    Returns:
+        A function of clips float32 (batch, *clip_shape) and labels int32 (batch,), both per replica, and of the global
+        batch's size. It updates the weights by the gradient of mean cross-entropy + weight_decay · Σ ½‖w‖², and gives
+        float32 (3,): the sums over the batch of the cross-entropy in nats, of the correct clips, and of the clips.
+    """
+    decayed = decayed_variables(model, config.weight_decay_on)
+
+    def replica_step(clips, labels, batch_size):
+        with tf.GradientTape() as tape:
+            logits = model(clips, training=True)
+            cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_sum(cross_entropy) / batch_size
+            if config.weight_decay:
+                # Gradients are summed over replicas, so each replica carries its share of the penalty.
+                loss += config.weight_decay * l2_penalty(decayed) / strategy.num_replicas_in_sync
+        variables = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return _sums(cross_entropy, logits, labels)
+
+    # One trace for all batches, the epoch's last and smaller one included.
+    @tf.function(input_signature=_signature(strategy, clip_shape))
+    def train_step(clips, labels, batch_size):
+        sums = strategy.run(replica_step, args=(clips, labels, batch_size))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+
+    return train_step
+
+
+def make_predict_step(model, clip_shape: tuple[int, ...]):
+    """A function from clips float32 (batch, *clip_shape) to logits float32 (batch, classes), in inference mode."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *clip_shape), tf.float32)])
+    def predict_step(clips):
+        return model(clips, training=False)
+
+    return predict_step
+
+
+def _sums(cross_entropy, logits, labels) -> tf.Tensor:
+    correct = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
+    return tf.stack([tf.reduce_sum(cross_entropy), tf.reduce_sum(correct), tf.cast(tf.size(labels), tf.float32)])
+
+
+def _signature(strategy, clip_shape):
+    """Dense shapes with an open batch on one device; several replicas bring their own per-replica values."""
+    if strategy.num_replicas_in_sync > 1:
+        return None
+    return [
+        tf.TensorSpec((None, *clip_shape), tf.float32),
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((), tf.float32),
+    ]
