@@ -53,9 +53,7 @@ def prepare(
     sizes = {"height": height, "width": width, "channels": channels}
     given = [f"storage.{name}={value}" for name, value in sizes.items() if value is not None]
     storage = apply_settings({"storage": find_preset(preset).storage}, given + (settings or []))["storage"]
-    if source is None and dataset != "synthetic":
-        raise ConfigError(f"--source is missing: name the folder that holds the videos of {dataset}.")
-    catalog = read_catalog(dataset, source or default_synthetic_dir(seed), subject_pattern, seed)
+    catalog = read_catalog(dataset, source or "", subject_pattern, seed)
     if classes:
         catalog = catalog.only_classes(name.strip() for name in classes.split(","))
     catalog = catalog.split_by(protocol or DEFAULT_PROTOCOLS[dataset], seed)
@@ -208,13 +206,6 @@ def presets(as_json: JSON = False) -> None:
     rows = [{"name": p.name, "about": p.about, "parameters": p.parameters, "published": p.published} for p in PRESETS.values()]
     lines = [f"{r['name']:<10} {r['parameters']:>9,} parameters  {r['about']}" + f"  {r['published']}" for r in rows]
     _print(as_json, {"presets": rows}, lambda: "\n".join(line.rstrip() for line in lines))
-
-
-def default_synthetic_dir(seed: int) -> Path:
-    """Where the embedded synthetic videos are made: below the kit's own `data/`."""
-    from dn3dlib.places import data_home
-
-    return data_home() / f"synthetic-{seed}"
 
 
 def _info(target: str) -> dict:

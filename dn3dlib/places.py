@@ -11,5 +11,20 @@ def data_home() -> Path:
     """
     if chosen := os.environ.get("DN3D_DATA"):
         return Path(chosen)
-    checkout = Path(__file__).resolve().parents[1]
-    return checkout / "data" if (checkout / "notebooks").is_dir() else Path("dn3d-data").absolute()
+    checkout = _checkout()
+    return checkout / "data" if checkout else Path("dn3d-data").absolute()
+
+
+def next_run_dir(name: str) -> Path:
+    """The first folder `runs/<name>-001`, `-002` … of the kit that is not there yet; `DN3D_RUNS` points elsewhere."""
+    home = Path(os.environ.get("DN3D_RUNS") or (_checkout() or Path.cwd()) / "runs")
+    number = 1
+    while (home / f"{name}-{number:03d}").exists():
+        number += 1
+    return home / f"{name}-{number:03d}"
+
+
+def _checkout() -> Path | None:
+    """The kit's checkout, if it runs from one."""
+    folder = Path(__file__).resolve().parents[1]
+    return folder if (folder / "notebooks").is_dir() else None
