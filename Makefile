@@ -1,0 +1,45 @@
+# make train    set everything up, then do the main job: notebooks 01 and 02 on the synthetic videos, into out/
+# make test     set everything up, then run all tests
+# make lab      set everything up, then open JupyterLab in notebooks/
+# make setup    only set up: .venv with the tested versions; done again when the dependencies change
+# make clean    remove caches and out/; keeps .venv, data/ and runs/
+# PYTHON=python3.12 chooses another Python for .venv;  LAB_ARGS="--no-browser --port 8900" goes to JupyterLab.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+LAB_ARGS ?=
+
+# Programs run as `python -m`, by a relative path, so that blanks in the folder's path do no harm.
+RUN = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
+
+# Whatever runs here runs in .venv: no packages, modules or Jupyter kernels of the user's own.
+export PYTHONNOUSERSITE = 1
+export JUPYTER_PREFER_ENV_PATH = 1
+unexport PYTHONHOME PYTHONPATH JUPYTER_PATH
+
+.PHONY: help setup train test lab clean
+
+help:
+	@sed -n -e 's/^# //p' -e '/^$$/q' Makefile
+
+setup:
+	@test -n "$(PYTHON)" || { echo "set-up: no python3 was found: install Python 3.11, 3.12 or 3.13."; exit 2; }
+	@"$(PYTHON)" tools/set_up.py
+
+train: setup
+	mkdir -p out
+	$(RUN) papermill notebooks/01_prepare_data.ipynb out/01_prepare_data.ipynb
+	$(RUN) papermill notebooks/02_train.ipynb out/02_train.ipynb
+	@echo "Done. The executed notebooks: out/01_prepare_data.ipynb and out/02_train.ipynb"
+
+test: setup
+	$(RUN) ruff check .
+	$(RUN) pytest tests
+	$(RUN) pytest --nbval notebooks
+
+lab: setup
+	$(RUN) jupyterlab $(LAB_ARGS) notebooks/
+
+clean:
+	rm -rf out out.ipynb build dist dn3d.egg-info .pytest_cache .ruff_cache
+	find benchmarks dn3dlib notebooks tests tools \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	@echo "Kept: .venv, data/ and runs/. To have .venv made anew: rm -rf .venv && make setup"
