@@ -6,7 +6,7 @@ Each field's comment says its effect. A wrong value or name raises a ConfigError
 import dataclasses
 import difflib
 import json
-import math
+import sys
 from dataclasses import dataclass
 
 from dn3dlib.errors import ConfigError
@@ -14,16 +14,20 @@ from dn3dlib.errors import ConfigError
 NORMALISATIONS = ("none", "divide_255", "divide_256", "std", "std_frame")
 
 
-def _check(config, rules: dict[str, tuple[bool, str]]) -> None:
-    """Raise a ConfigError for the first field whose value has the wrong type or breaks its rule."""
+def _check_types(config) -> None:
+    """Raise a ConfigError for the first field whose value has the wrong type."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         wanted = field.type if isinstance(field.type, type) else type(field.default)
         right = isinstance(value, int | float) if wanted is float else isinstance(value, wanted)
         if not right or (isinstance(value, bool) and wanted is not bool):
             raise ConfigError(f"{config.prefix}.{field.name} is {value!r}, but must be a {wanted.__name__}.")
-        if wanted is float and not math.isfinite(value):
+        if wanted is float and not -sys.float_info.max <= value <= sys.float_info.max:  # NaN too
             raise ConfigError(f"{config.prefix}.{field.name} is {value!r}, but must be a finite number.")
+
+
+def _check(config, rules: dict[str, tuple[bool, str]]) -> None:
+    """Raise a ConfigError for the first field whose value breaks its rule."""
     for name, (holds, wanted) in rules.items():
         if not holds:
             raise ConfigError(f"{config.prefix}.{name} is {getattr(config, name)!r}, but must be {wanted}.")
@@ -46,6 +50,7 @@ class StorageConfig:
     quality: int = 95  # of jpeg, 1 to 100
 
     def __post_init__(self):
+        _check_types(self)
         _check(
             self,
             {
@@ -82,6 +87,7 @@ class ClipConfig:
     frame_order: str = "forward"  # forward, or shuffled: a control that leaves the pictures and takes the motion
 
     def __post_init__(self):
+        _check_types(self)
         _check(
             self,
             {
@@ -120,6 +126,7 @@ class ModelConfig:
     bn_epsilon: float = 1e-3  # added to the variance before the square root
 
     def __post_init__(self):
+        _check_types(self)
         _check(
             self,
             {
@@ -171,6 +178,7 @@ class TrainConfig:
     weight_decay_on: str = "kernels"  # all (the thesis: batch normalisation and biases too) or kernels
 
     def __post_init__(self):
+        _check_types(self)
         _check(
             self,
             {
@@ -234,7 +242,7 @@ def apply_settings(configs: dict, settings: list[str]) -> dict:
             raise ConfigError(f"There are no settings {prefix!r} here ({setting}): {nearest(prefix, configs)}")
         try:
             value = json.loads(text.lower() if text in ("True", "False") else text)
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or a number of thousands of digits
             value = text
         changes.setdefault(prefix, {})[field] = value
     return {

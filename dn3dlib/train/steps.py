@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from dn3dlib.config import TrainConfig
+from dn3dlib.train.fused import fused_twin
 
 
 def decayed_variables(model: keras.Model, weight_decay_on: str) -> list:
@@ -31,16 +32,17 @@ def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape:
         float32 (3,): the sums over the batch of the cross-entropy in nats, of the correct clips, and of the clips.
     """
     decayed = decayed_variables(model, config.weight_decay_on)
+    variables = model.trainable_variables
+    twin = fused_twin(model)
 
     def replica_step(clips, labels, batch_size):
         with tf.GradientTape() as tape:
-            logits = model(clips, training=True)
+            logits = twin(clips, training=True)
             cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_sum(cross_entropy) / batch_size
             if config.weight_decay:
                 # Gradients are summed over replicas, so each replica carries its share of the penalty.
                 loss += config.weight_decay * l2_penalty(decayed) / strategy.num_replicas_in_sync
-        variables = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return _sums(cross_entropy, logits, labels)
 
