@@ -224,7 +224,8 @@ def _info(target: str) -> dict:
     if (path / CONFIG).is_file():
         run = Run.open(path)
         rows = run.history()
-        return {"run": target, "epochs_done": len(rows), "last": rows[-1] if rows else {}, **run.to_dict()}
+        done = {"epochs_done": len(rows), "last": rows[-1] if rows else {}}
+        return {"run": target, **done, "true_depth": run.model.true_depth, **run.to_dict()}
     if path.is_file():
         from dn3dlib.data.video import probe
 

@@ -32,10 +32,10 @@ def _quick() -> Preset:
         name="quick",
         about="minutes on a laptop: lite BC, k 12, depth 20, on 16 grey frames of 64×64",
         storage=StorageConfig(height=64, width=64, channels=1),
-        clip=ClipConfig(frames=16, hop=8, clips_per_sequence=1, normalisation="std_frame", crop=4, flip=True, brightness=0.1),
+        clip=ClipConfig(frames=16, hop=8, clips_per_sequence=4, normalisation="std_frame", crop=4, flip=True, brightness=0.1),
         model=ModelConfig(variant="lite", bottleneck=True, growth_rate=12, depth=20, bn_momentum=0.9),
         # BN momentum 0.9: a run of some hundred steps must leave the start values of mean and variance behind.
-        train=TrainConfig(epochs=10, batch_size=8, learning_rate=0.1, schedule="cosine"),
+        train=TrainConfig(epochs=8, batch_size=16, learning_rate=0.1, schedule="cosine"),
         parameters=114_006,
     )
 

@@ -5,7 +5,8 @@ in the middle of an epoch is to start the plan later: no frame is decoded to be 
 """
 
 import dataclasses
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,6 +147,23 @@ def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: 
     indices = tf.data.Dataset.range(len(plan))
     clips = indices.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).map(finish)
     return clips.batch(batch_size).prefetch(2)
+
+
+def batches_of(dataset) -> Iterator:
+    """The batches of a clip dataset; a damaged record ends them with its own sentence, a DataError, not with TensorFlow's."""
+    tf = import_quietly("tensorflow")
+    batches = iter(dataset)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except tf.errors.OpError as error:
+            sentence = re.search(r"DataError: (.+)", error.message)
+            if not sentence:
+                raise
+            raise DataError(sentence[1]) from error
+        yield batch
 
 
 def _read_clip(data: DataSet, reader: FrameReader, plan: ClipPlan, index: int) -> np.ndarray:

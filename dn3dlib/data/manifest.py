@@ -43,6 +43,7 @@ class StoredSequence:
     fps: float
     frames: int
     records: tuple[Record, ...]  # more than one where the sequence is longer than a record may be
+    sha256: str = ""  # of its encoded frames: equal where the same is shown
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ class DataSet:
         """Refuse two sequences of equal content in two splits, naming both."""
         seen: dict[tuple, StoredSequence] = {}
         for sequence in self.sequences:
-            other = seen.setdefault((sequence.video_bytes, tuple(r.crc32 for r in sequence.records)), sequence)
-            if other.split != sequence.split and other.frames == sequence.frames:
+            other = seen.setdefault((sequence.video_bytes, sequence.sha256), sequence)
+            if other.split != sequence.split:
                 raise DataError(
                     f"The split leaks: {other.id} ({other.split}) and {sequence.id} ({sequence.split}) are identical: "
                     "remove one of the two videos and prepare again."
@@ -165,9 +166,15 @@ def _from_manifest(path: Path, values: dict) -> DataSet:
     for key in ("classes", "shards", "rejected", "shortened"):
         fields[key] = tuple(fields[key])
     for shard in fields["shards"]:
-        if Path(shard["name"]).name != shard["name"]:
+        if set(shard) != {"name", "bytes", "sha256", "records"}:
+            raise ValueError(f"a shard of {', '.join(shard)}")
+        if Path(shard["name"]).name != shard["name"] or shard["name"] == "..":
             raise ValueError(f"shard {shard['name']!r} lies outside the data set")
     data = DataSet(path=path, storage=from_dict(StorageConfig, values["storage"]), sequences=tuple(sequences), **fields)
     if any(s.label not in data.classes or s.split not in SPLITS or s.frames < 1 for s in sequences):
         raise ValueError("a sequence of no known class or split, or without frames")
+    if any(s.frames != sum(r.frames for r in s.records) for s in sequences):
+        raise ValueError("a sequence whose records hold another number of frames")
+    if any(not 0 <= r.shard < len(data.shards) for s in sequences for r in s.records):
+        raise ValueError("a record in a shard that is none")
     return data

@@ -140,8 +140,16 @@ def _store(writer: ShardWriter, catalog: Catalog, row: Sequence, spool: Path, fp
         "fps": float(fps),
     }
     size = (catalog.source_dir / row.video).stat().st_size
-    records = writer.write(features, _read_spool(spool))
-    return StoredSequence(row.id, row.label, row.subject, row.split, row.video, size, fps, frames, records)
+    digest = hashlib.sha256()
+    records = writer.write(features, _hashed(_read_spool(spool), digest))
+    sha256 = digest.hexdigest()
+    return StoredSequence(row.id, row.label, row.subject, row.split, row.video, size, fps, frames, records, sha256)
+
+
+def _hashed(frames: Iterator[bytes], digest) -> Iterator[bytes]:
+    for frame in frames:
+        digest.update(frame)
+        yield frame
 
 
 def _decode_all(catalog, by_video, storage, folder, workers) -> Iterator[tuple[str, list[Sequence], list[Path], _Decoded]]:

@@ -69,7 +69,7 @@ def _fractions(argument: str) -> tuple[float, ...]:
         fractions = tuple(float(part) for part in argument.split(","))
     except ValueError:
         fractions = ()
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) <= 1e-6:  # not: NaN
         raise ConfigError(
             f"--protocol {BY_SUBJECT}:{argument} needs three shares that add up to 1, for {', '.join(SPLITS)}: as in "
             f"{BY_SUBJECT}:0.6,0.2,0.2."

@@ -1,10 +1,12 @@
 """The shards of a prepared data set: TFRecord files, one record a sequence; write, read at random, verify."""
 
+import errno
 import hashlib
 import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -116,7 +118,8 @@ class ShardWriter:
         for chunk in _chunks(frames, MAX_RECORD_FRAMES):
             data = _example(features, chunk).SerializeToString()
             self._make_room(len(data))
-            self._writer.write(data)
+            with _as_os_error():
+                self._writer.write(data)
             records.append(Record(len(self._shards) - 1, self._offset + _HEAD, len(data), len(chunk), zlib.crc32(data)))
             self._offset += _HEAD + len(data) + _TAIL
             self._shards[-1]["records"] += 1
@@ -142,8 +145,22 @@ class ShardWriter:
 
     def _close_shard(self) -> None:
         if self._writer:
-            self._writer.close()
+            with _as_os_error():
+                self._writer.close()
         self._writer, self._offset = None, 0
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    """TensorFlow has errors of its own for a full disk, which say why in words only."""
+    tf = import_quietly("tensorflow")
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if os.strerror(number) in error.message:
+                raise OSError(number, os.strerror(number)) from error
+        raise
 
 
 def _chunks(items: Iterable, size: int) -> Iterator[list]:

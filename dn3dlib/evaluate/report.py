@@ -12,6 +12,7 @@ from dn3dlib.metrics import confusion, per_class, sequence_votes, softmax, subje
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.loop import load_best, predict_logits
 from dn3dlib.train.runs import Run
+from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
 
 EVALUATION = "evaluation.json"
@@ -46,12 +47,12 @@ def evaluate(
     run = Run.open(run_dir)
     data = DataSet.open(data_dir or run.data["path"])
     _check_fits(run, data)
-    strategy, _ = choose_strategy(device)
+    strategy, name = choose_strategy(device)
     plan = plan_evaluation(data, run.clip, split, run.train.seed)
     with strategy.scope():
-        model = load_best(run)
-    with progress_bar(total=len(plan), desc=f"evaluate {split}", unit="clip", show=show_progress) as bar:
-        logits = predict_logits(model, data, plan, run.clip, batch_size or run.train.batch_size, bar)
+        step = make_predict_step(load_best(run), strategy, run.clip_shape)
+    with progress_bar(total=len(plan), desc=f"evaluate {split} on {name}", unit="clip", show=show_progress) as bar:
+        logits = predict_logits(step, data, plan, run.clip, batch_size or run.train.batch_size, bar)
     report = _report(run, data, split, plan.sequence, softmax(logits))
     write_json(run.path / EVALUATION, report)
     return report

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
-from dn3dlib.data.clips import ClipPlan, clip_dataset, plan_evaluation, plan_training
+from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
 from dn3dlib.metrics import cross_entropy, sequence_votes, softmax
@@ -122,15 +122,13 @@ def load_best(run: Run) -> keras.Model:
         raise RunError(f"The network {path} cannot be read ({type(error).__name__}: {error}): train again.") from error
 
 
-def predict_logits(model: keras.Model, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_size: int, bar=None) -> np.ndarray:
-    """The logits of the clips of a plan, float32 (clips, classes), in the plan's order."""
-    step = make_predict_step(model, (clip.frames, *data.storage.frame_shape))
-    return _predict(step, data, plan, clip, batch_size, bar)
+def predict_logits(step, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_size: int, bar=None) -> np.ndarray:
+    """The logits of the clips of a plan, float32 (clips, classes), in the plan's order.
 
-
-def _predict(step, data, plan, clip, batch_size, bar=None) -> np.ndarray:
+    `step` is of `make_predict_step`; `bar`, where there is one, is moved on by each batch's clips.
+    """
     logits = []
-    for clips, _, _ in clip_dataset(data, plan, clip, batch_size):
+    for clips, _, _ in batches_of(clip_dataset(data, plan, clip, batch_size)):
         logits.append(step(clips).numpy())
         if bar is not None:
             bar.update(len(logits[-1]))
@@ -161,7 +159,7 @@ class _Training:
         self.progress = Progress()
         self.checkpoints = Checkpoints(run.path / "checkpoints", network, optimizer, self.progress)
         self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape)
-        self.predict_step = make_predict_step(network, run.clip_shape)
+        self.predict_step = make_predict_step(network, strategy, run.clip_shape)
         self.events = tf.summary.create_file_writer(str(run.path / "events"))
         self.stop = threading.Event()
 
@@ -192,7 +190,7 @@ class _Training:
         plan = plan_training(self.data, run.clip, run.train.seed, epoch)[first * run.train.batch_size :]
         batches = self.strategy.experimental_distribute_dataset(clip_dataset(self.data, plan, run.clip, run.train.batch_size))
         bar.set_description(f"epoch {epoch}/{run.train.epochs}")
-        for step, (clips, labels, _) in enumerate(batches, first + 1):
+        for step, (clips, labels, _) in enumerate(batches_of(batches), first + 1):
             size = min(run.train.batch_size, self.clips - (step - 1) * run.train.batch_size)
             progress.sums.assign_add(self.train_step(clips, labels, np.float32(size)))
             progress.step.assign(step)
@@ -200,6 +198,7 @@ class _Training:
                 self._check_loss(epoch, step, bar)
             bar.update()
             if self.stop.is_set() and step < self.steps:
+                self._check_loss(epoch, step, bar)  # a broken state is not worth keeping
                 return None
         seconds = time.perf_counter() - started
         loss, correct, count = (float(n) for n in progress.sums)
@@ -232,7 +231,7 @@ class _Training:
         run = self.run
         plan = plan_evaluation(self.data, run.clip, "validation", run.train.seed)
         labels = np.array([self.data.classes.index(s.label) for s in self.data.sequences])
-        probabilities = softmax(_predict(self.predict_step, self.data, plan, run.clip, run.train.batch_size))
+        probabilities = softmax(predict_logits(self.predict_step, self.data, plan, run.clip, run.train.batch_size))
         sequences, votes = sequence_votes(probabilities, plan.sequence)
         truth = labels[plan.sequence]
         return {

@@ -55,12 +55,13 @@ def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape:
     return train_step
 
 
-def make_predict_step(model, clip_shape: tuple[int, ...]):
+def make_predict_step(model, strategy, clip_shape: tuple[int, ...]):
     """A function from clips float32 (batch, *clip_shape) to logits float32 (batch, classes), in inference mode."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, *clip_shape), tf.float32)])
     def predict_step(clips):
-        return model(clips, training=False)
+        logits = strategy.run(lambda batch: model(batch, training=False), args=(clips,))
+        return strategy.experimental_local_results(logits)[0]
 
     return predict_step
 
