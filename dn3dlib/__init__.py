@@ -15,11 +15,8 @@ _HOMES = {
     "TrainConfig": "dn3dlib.config",
     "PRESETS": "dn3dlib.presets",
     "Catalog": "dn3dlib.data.catalog",
-    "prepare": "dn3dlib.data.prepare",
     "DataSet": "dn3dlib.data.manifest",
     "build_model": "dn3dlib.model.densenet3d",
-    "train": "dn3dlib.train.loop",
-    "evaluate": "dn3dlib.evaluate.report",
 }
 
 __all__ = ["__version__", *_HOMES]

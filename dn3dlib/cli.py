@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dn3dlib import __version__
-from dn3dlib.config import apply_settings, to_dict
+from dn3dlib.config import apply_settings, nearest, to_dict
 from dn3dlib.errors import ConfigError, DataError, Dn3dError
 from dn3dlib.presets import PRESETS, Preset, find_preset
 
@@ -232,8 +232,7 @@ def _info(target: str) -> dict:
         return {name: str(value) if isinstance(value, Path) else value for name, value in vars(probe(path)).items()}
     if path.is_dir():
         raise DataError(f"The folder {path} is neither a prepared data set nor a run: `dn3d scan {path}` looks at its videos.")
-    find_preset(target)  # says what there is
-    raise DataError(f"There is nothing at {path}: check the path.")
+    raise ConfigError(f"There is neither a file nor a folder {target} nor a preset of that name: {nearest(target, PRESETS)}")
 
 
 def _network(model, preset: Preset) -> dict:

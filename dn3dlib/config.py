@@ -21,7 +21,7 @@ def _check_types(config) -> None:
         wanted = field.type if isinstance(field.type, type) else type(field.default)
         right = isinstance(value, int | float) if wanted is float else isinstance(value, wanted)
         if not right or (isinstance(value, bool) and wanted is not bool):
-            raise ConfigError(f"{config.prefix}.{field.name} is {value!r}, but must be a {wanted.__name__}.")
+            raise ConfigError(f"{config.prefix}.{field.name} is {value!r}, but must be of type {wanted.__name__}.")
         if wanted is float and not -sys.float_info.max <= value <= sys.float_info.max:  # NaN too
             raise ConfigError(f"{config.prefix}.{field.name} is {value!r}, but must be a finite number.")
 

@@ -2,8 +2,16 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+
+from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig
+from dn3dlib.data.catalog import Catalog
+from dn3dlib.data.kth import kth_catalog
+from dn3dlib.data.synthetic import make_synthetic
+from dn3dlib.data.video import write_video
 
 
 def _shared(name: str) -> Path:
@@ -23,3 +31,98 @@ def shared_data() -> Path:
 def shared_reference() -> Path:
     """The folder of reference values, `shared/reference`; without it the test is skipped."""
     return _shared("reference")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SimpleNamespace:
+    """Configurations that train in a second, with dropout and every augmentation on."""
+    return SimpleNamespace(
+        storage=StorageConfig(height=32, width=32, channels=1, encoding="png"),
+        clip=ClipConfig(frames=4, hop=4, extra_stride=1, crop=2, flip=True, brightness=0.1),
+        model=ModelConfig(growth_rate=2, depth=7, blocks=2, dropout=0.1),
+        train=TrainConfig(epochs=2, batch_size=8),
+    )
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory) -> Path:
+    """Synthetic videos of 4 subjects in one scenario: 24 videos of 24 frames, 48 sequences."""
+    folder = tmp_path_factory.mktemp("synthetic") / "source"
+    return make_synthetic(folder, subjects=4, scenarios=1, frames=24, workers=1)
+
+
+@pytest.fixture(scope="session")
+def catalog(source) -> Catalog:
+    """The catalog of `source`: two subjects to train on, one to validate, one to test."""
+    return kth_catalog(source, "synthetic").split_by("by-subject:0.5,0.25,0.25")
+
+
+@pytest.fixture(scope="session")
+def prepared(catalog, tiny, tmp_path_factory) -> Path:
+    """`catalog` as a prepared data set. Tests that change one copy it first."""
+    from dn3dlib.data.prepare import prepare
+
+    return prepare(catalog, tmp_path_factory.mktemp("prepared") / "data", tiny.storage, 1, show_progress=False).path
+
+
+@pytest.fixture(scope="session")
+def trained(prepared, tiny, tmp_path_factory) -> Path:
+    """A finished run of two epochs on `prepared`. Tests that change one copy it first."""
+    from dn3dlib.train.loop import train
+
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
+    train(prepared, run_dir, tiny.clip, tiny.model, tiny.train, device="cpu", show_progress=False)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def numbered_video():
+    """A function that writes a lossless 32×32 video; every pixel of its frame n is first + n."""
+
+    def write(path: Path, frames: int, first: int = 0) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        numbers = np.arange(first, first + frames, dtype=np.uint8)[:, None, None]
+        write_video(path, np.broadcast_to(numbers, (frames, 32, 32)).copy(), fps=25, codec="FFV1")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def shell(capfd):
+    """A function that runs `dn3d` here and gives its exit status, standard output and standard error."""
+    from dn3dlib.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = main([str(argument) for argument in arguments])
+        return status, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def state_of():
+    """A function that gives all that a run has learned: each value of its newest checkpoint, and its best weights."""
+    import keras
+    import tensorflow as tf
+
+    def read(run_dir: Path) -> dict[str, np.ndarray]:
+        reader = tf.train.load_checkpoint(str(run_dir / "checkpoints"))
+        names = [n for n in reader.get_variable_to_shape_map() if n != "_CHECKPOINTABLE_OBJECT_GRAPH" and "save_counter" not in n]
+        best = keras.models.load_model(run_dir / "best.keras", compile=False).get_weights()
+        return {n: reader.get_tensor(n) for n in names} | {f"best {i}": weights for i, weights in enumerate(best)}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def differing(state_of):
+    """A function that names the values in which two runs differ, be it by one bit."""
+
+    def compare(one: Path, other: Path) -> list[str]:
+        left, right = state_of(one), state_of(other)
+        assert left.keys() == right.keys() and len(left) > 20
+        return [name for name in left if not np.array_equal(left[name], right[name])]
+
+    return compare

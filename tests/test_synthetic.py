@@ -17,7 +17,7 @@ import pytest
 from dn3dlib.data import acting, synthetic
 from dn3dlib.data.acting import CLASSES, GAITS, SIZE, performance, render_video
 from dn3dlib.data.synthetic import make_synthetic
-from dn3dlib.errors import ConfigError, DataError
+from dn3dlib.errors import ConfigError, DataError, Dn3dError
 
 TINY = {"subjects": 2, "scenarios": 1, "frames": 20, "workers": 1}
 
@@ -95,7 +95,7 @@ def test_the_figure_stays_in_the_picture(label, scenario):
             pen_marks.append((min(x), max(x), min(y), max(y)))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "_Pen", Spy)
+        patch.setattr(acting, "_Pen", Spy)
         for subject in range(1, 17):
             render_video(label, subject, scenario, frames=40)
     left, right, top, bottom = np.array(pen_marks).T
@@ -156,7 +156,7 @@ def test_a_set_with_a_video_gone_is_named_incomplete(tmp_path):
 
 
 @pytest.mark.parametrize("fault, raised", [(KeyboardInterrupt(), KeyboardInterrupt),
-                                           (OSError(28, "No space left on device"), DataError)])  # fmt: skip
+                                           (OSError(28, "No space left on device"), Dn3dError)])  # fmt: skip
 def test_an_interrupted_making_leaves_nothing(tmp_path, monkeypatch, fault, raised):
     whole, done = synthetic._write_video, []
 

@@ -31,7 +31,7 @@ def check_parameters(namespace: dict) -> None:
         value = namespace[name]
         right = isinstance(value, int | float) if wanted is float else isinstance(value, wanted)
         if not right or (isinstance(value, bool) and wanted is not bool):
-            raise ConfigError(f"The parameter {name} is {value!r}, but must be a {wanted.__name__}.")
+            raise ConfigError(f"The parameter {name} is {value!r}, but must be of type {wanted.__name__}.")
 
 
 def _injected_names(cells: list[str]) -> list[str]:

@@ -71,7 +71,7 @@ def train(
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
     if weights:
         _copy_weights(weights, network, init_from)
-    run = Run.create(run_dir, data, clip, model, config, str(init_from or ""))
+    run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "")
     return _Training(run, data, network, strategy, name, observers, show_progress).go()
 
 
@@ -211,16 +211,23 @@ class _Training:
             "seconds": round(seconds, 3),
             "clips_per_second": round(len(plan) / seconds, 2),
         }
+        # The loss of the last step is that of the weights before it.
+        sound = all(np.isfinite(weights).all() for weights in self.network.get_weights())
+        if not sound or not math.isfinite(row["validation_loss"] or 0):
+            raise self._diverged(epoch, self.steps)
         return row
+
+    def _diverged(self, epoch: int, step: int) -> RunError:
+        return RunError(
+            f"The loss is not a number any more in epoch {epoch}, at step {step} or up to {_CHECK_EVERY} before: the learning "
+            f"rate {self.run.train.learning_rate} is probably too high; start a new run with a lower train.learning_rate. "
+            f"The last good checkpoint of {self.run.path} is kept."
+        )
 
     def _check_loss(self, epoch: int, step: int, bar) -> None:
         loss, correct, count = (float(n) for n in self.progress.sums)
         if not math.isfinite(loss):
-            raise RunError(
-                f"The loss is not a number any more in epoch {epoch}, at step {step} or up to {_CHECK_EVERY} before: the learning "
-                f"rate {self.run.train.learning_rate} is probably too high; start a new run with a lower train.learning_rate. "
-                f"The last good checkpoint of {self.run.path} is kept."
-            )
+            raise self._diverged(epoch, step)
         bar.set_postfix_str(f"loss {loss / count:.3f}, clip accuracy {correct / count:.2f}", refresh=False)
 
     def _validate(self) -> dict:

@@ -1,0 +1,145 @@
+"""Pictures of a run: how fast it learned, what it confuses. Figures come in, a Picture goes out."""
+
+import re
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dn3dlib.show.figures import Picture
+
+# Okabe and Ito's colours, told apart by everyone; a marker and a line style say the same once more.
+_BLUE, _VERMILION, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#5A5A5A"
+_STYLES = (
+    {"color": _BLUE, "marker": "o", "linestyle": "-"},
+    {"color": _VERMILION, "marker": "s", "linestyle": "--"},
+    {"color": _GREEN, "marker": "^", "linestyle": "-."},
+)
+_CURVES = {
+    "loss in nats": {"train_loss": "training clips", "validation_loss": "validation clips"},
+    "accuracy": {
+        "train_clip_accuracy": "training clips",
+        "validation_clip_accuracy": "validation clips",
+        "validation_sequence_accuracy": "validation sequences",
+    },
+}
+_CHANGES_CHANNELS = re.compile(r"stem_conv|block\d+_layer\d+_concat|transition\d+_pool")  # layers of `build_model`
+_MOST_WITH_NUMBERS = 20  # classes; beyond, numbers in the cells would not be legible
+
+
+def training_curves(history: list[dict], classes: int | None = None) -> Picture:
+    """Loss (nats) and accuracy (share) over epochs, side by side.
+
+    Args:
+        history: rows of `runs.COLUMNS`; a validation value that is None is left out.
+        classes: their number, to draw what guessing gives as a dotted line; None: not drawn.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), dpi=80, facecolor="white", layout="constrained")
+    guessing = (np.log(classes), 1 / classes) if classes else (None, None)
+    for ax, (title, curves), level in zip(axes, _CURVES.items(), guessing, strict=True):
+        for (column, label), style in zip(curves.items(), _STYLES, strict=False):
+            rows = [row for row in history if row[column] is not None]
+            if rows:
+                ax.plot([row["epoch"] for row in rows], [row[column] for row in rows], label=label, markersize=5, **style)
+        if level is not None:
+            ax.axhline(level, color=_GREY, linestyle=":", label="guessing")
+        ax.set(xlabel="epoch", ylabel=title, xlim=(0.5, max(len(history), 2) + 0.5))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _tidy(ax)
+    figure.get_layout_engine().set(wspace=0.08)
+    axes[0].set_ylim(bottom=0)
+    axes[1].set_ylim(-0.02, 1.02)
+    return _done(figure, "loss and accuracy over epochs, of training and validation")
+
+
+def confusion_matrix(report: dict) -> Picture:
+    """Counts of sequences, rows true and columns predicted classes; the colour is the share of the row.
+
+    Args:
+        report: of `evaluate.report.evaluate`, or any dict with `classes` (n names), `confusion` (n × n counts), `split`.
+    """
+    classes, counts = report["classes"], np.asarray(report["confusion"])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.6 + 0.52 * min(len(classes), _MOST_WITH_NUMBERS)
+    figure, ax = plt.subplots(figsize=(side + 0.9, side), dpi=80, facecolor="white", layout="constrained")
+    image = ax.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+    _number_cells(ax, shares, classes, lambda y, x: counts[y, x])
+    if len(classes) <= _MOST_WITH_NUMBERS:
+        ax.set_yticks(range(len(classes)), classes)
+    ax.set(xlabel="predicted class", ylabel="true class", title=f"{report['split']}: {counts.sum()} sequences")
+    figure.colorbar(image, ax=ax, label="share of the true class", shrink=0.8)
+    return _done(figure, f"confusion of {len(classes)} classes, true against predicted, on {report['split']}")
+
+
+def learning_rate(schedule, steps: int) -> Picture:
+    """The learning rate of each step of a training.
+
+    Args:
+        schedule: a function from a step, counted from 0, to the rate (`train.schedule.learning_rate_schedule`).
+        steps: of the whole training.
+    """
+    places = np.unique(np.linspace(0, steps - 1, 400).astype(int))
+    figure, ax = plt.subplots(figsize=(6, 2.8), dpi=80, facecolor="white", layout="constrained")
+    ax.plot(places, [float(schedule(int(step))) for step in places], color=_BLUE)
+    ax.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
+    _tidy(ax, legend=False)
+    return _done(figure, f"learning rate over {steps} steps")
+
+
+def channel_growth(networks: dict) -> Picture:
+    """Channels after the stem, each dense layer and each transition, one line for each network.
+
+    Args:
+        networks: name → network of `build_model`; three at most.
+    """
+    figure, ax = plt.subplots(figsize=(7, 3.2), dpi=80, facecolor="white", layout="constrained")
+    for (name, network), style in zip(networks.items(), _STYLES, strict=False):
+        places = [layer for layer in network.layers if _CHANGES_CHANNELS.fullmatch(layer.name)]
+        ax.plot([layer.output.shape[-1] for layer in places], label=name, markersize=5, **style)
+    ax.set(xlabel="place in the network (0: after the stem)", ylabel="channels", ylim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _tidy(ax)
+    return _done(figure, f"channels through the network: {', '.join(networks)}")
+
+
+def vote_of_clips(probabilities, vote, classes) -> Picture:
+    """What each clip of a sequence says, and below it their vote.
+
+    Args:
+        probabilities: (clips, n), rows that add up to 1.
+        vote: (n,).
+        classes: n names.
+    """
+    rows = np.vstack([probabilities, vote])
+    size = (3.2 + 0.75 * min(len(classes), _MOST_WITH_NUMBERS), 1.5 + 0.32 * min(len(rows), 24))
+    figure, ax = plt.subplots(figsize=size, dpi=80, facecolor="white", layout="constrained")
+    image = ax.imshow(rows, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    _number_cells(ax, rows, classes, lambda y, x: f"{rows[y, x]:.2f}")
+    ax.set_yticks(range(len(rows)), [f"clip {n}" for n in range(1, len(rows))] + ["vote"])
+    ax.axhline(len(rows) - 1.5, color="white", linewidth=3)
+    figure.colorbar(image, ax=ax, label="probability")
+    return _done(figure, f"probabilities of {len(classes)} classes for each of {len(probabilities)} clips, and their mean")
+
+
+def _number_cells(ax: Axes, shares: np.ndarray, classes, text) -> None:
+    """Class names below the columns and `text(y, x)` in the cells of an image of shares, unless there are too many."""
+    if len(classes) > _MOST_WITH_NUMBERS:
+        return
+    ax.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
+    for y, x in np.ndindex(shares.shape):
+        ax.text(x, y, text(y, x), ha="center", va="center", color="black" if shares[y, x] > 0.55 else "white")
+
+
+def _tidy(ax: Axes, legend: bool = True) -> None:
+    ax.grid(color="#DDDDDD", linewidth=0.8)
+    ax.spines[["top", "right"]].set_visible(False)
+    if legend and ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize="small")
+
+
+def _done(figure: Figure, alt: str) -> Picture:
+    """Out of pyplot's hands: a notebook shows the figure once, where it is the cell's value, and memory is freed."""
+    plt.close(figure)
+    return Picture(figure, alt, colours=256)

@@ -1,0 +1,224 @@
+"""Pictures and players of data, and the exercises of notebook 01."""
+
+import base64
+import io
+import re
+from types import SimpleNamespace
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+from PIL import Image
+
+from dn3dlib.errors import ConfigError
+from dn3dlib.show import figures
+from dn3dlib.show.exercises_01 import EXERCISES, small_clip
+from dn3dlib.show.players import LARGE, MAX_BYTES, SMALL, play, side_by_side, with_controls
+
+
+def ramp(count: int, height: int, width: int, channels: int = 1) -> np.ndarray:
+    """Frames of one grey each, growing brighter."""
+    values = np.linspace(20, 230, count).astype(np.uint8)
+    return np.broadcast_to(values[:, None, None, None], (count, height, width, channels)).copy()
+
+
+def video_in(player) -> np.ndarray:
+    data = re.search(r'src="data:video/mp4;base64,([^"]+)"', player.data)[1]
+    return imageio.imread(base64.b64decode(data), plugin="FFMPEG", extension=".mp4")
+
+
+# Players
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((16, 64, 64, 1), (256, 256)),
+        ((20, 60, 80, 3), (180, 240)),
+        ((1, 120, 160, 3), (240, 320)),
+        ((5, 31, 241, 1), (32, 242)),
+        ((4, 300, 800, 3), (150, LARGE)),
+        ((3, 1, 1, 1), (SMALL, SMALL)),
+    ],
+)
+def test_a_player_holds_all_frames_in_a_size_to_watch(shape, size):
+    frames = ramp(*shape)
+    decoded = video_in(play(frames, fps=10, label="ramp"))
+    assert decoded.shape == (shape[0], *size, 3)
+    assert np.abs(decoded.mean((1, 2, 3)) - frames.mean((1, 2, 3))).max() < 4
+
+
+def test_grey_frames_need_no_channel_axis():
+    assert video_in(play(ramp(4, 64, 64)[..., 0])).shape == (4, 256, 256, 3)
+
+
+def test_a_player_names_what_it_shows():
+    page = play(ramp(4, 64, 64), label='"walking" & <b>').data
+    assert 'aria-label="&quot;walking&quot; &amp; &lt;b&gt;"' in page
+    assert "<b>" not in page
+    assert all(f" {word}" in page for word in ("controls", "loop", "muted"))
+    assert 'aria-label="a clip of 4 frames"' in play(ramp(4, 64, 64)).data
+
+
+def test_a_noisy_player_stays_small():
+    noise = np.random.default_rng(0).integers(0, 256, (30, 60, 80, 1), dtype=np.uint8)
+    page = play(noise).data
+    assert len(page) < MAX_BYTES + 1000
+    assert len(video_in(play(noise))) == 30
+
+
+def test_players_stand_side_by_side():
+    one, two = play(ramp(2, 64, 64), label="one"), play(ramp(2, 64, 64), label="two")
+    page = side_by_side(one, two).data
+    assert page.count("<video") == 2
+    assert page.index(">one<") < page.index(">two<")
+
+
+def test_a_slider_draws_anew():
+    drawn = []
+
+    def draw(stride, hop):
+        drawn.append((stride, hop))
+        return figures.clip_diagram(np.array([[0, stride], [hop, hop + stride]]), 40)
+
+    box = with_controls(draw, stride=(1, 1, 4), hop=(8, 1, 16))
+    slider, _, image = box.children
+    first = bytes(image.value)
+    slider.value = 3
+    assert drawn == [(1, 8), (3, 8)]
+    assert first.startswith(b"\x89PNG") and bytes(image.value) != first
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [np.zeros((4, 64, 64, 1), np.float32), np.zeros((64, 64), np.uint8), np.zeros((4, 64, 64, 2), np.uint8),
+     np.zeros((0, 64, 64, 1), np.uint8), "frames", None],
+)  # fmt: skip
+def test_a_player_refuses_what_is_no_video(frames):
+    with pytest.raises(ConfigError, match="A player needs frames as uint8"):
+        play(frames)
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), "fast"])
+def test_a_player_refuses_an_impossible_rate(fps):
+    with pytest.raises(ConfigError, match="fps is"):
+        play(ramp(2, 64, 64), fps=fps)
+
+
+# Pictures
+
+
+def row(subject="a", label="run", split="train", frames=50):
+    return SimpleNamespace(subject=subject, label=label, split=split, frames=frames)
+
+
+def pixels_of(picture) -> np.ndarray:
+    bundle, metadata = picture._repr_mimebundle_()
+    assert bundle["text/plain"] == f"<picture: {picture.alt}>"
+    assert metadata["image/png"]["alt"] == picture.alt
+    return np.asarray(Image.open(io.BytesIO(bundle["image/png"])).convert("RGB"))
+
+
+def test_a_strip_draws_every_frame_with_its_number():
+    picture = figures.frame_strip(ramp(6, 60, 80), numbers=range(0, 18, 3), title="a title")
+    assert len(picture.figure.images) == 6
+    assert [text.get_text() for text in picture.figure.texts] == ["a title", "", "0", "3", "6", "9", "12", "15"]
+    assert len(np.unique(pixels_of(picture)[..., 0])) > 6
+
+
+def test_strips_may_differ_in_length_size_and_colour():
+    picture = figures.frame_strips({"one": ramp(3, 64, 64), "two": ramp(5, 200, 300, 3)})
+    assert len(picture.figure.images) == 8
+    assert "2 strips of 5 frames (one, two)" in picture.alt
+
+
+def test_the_pixels_of_a_small_frame_are_not_blurred():
+    frame = np.zeros((1, 64, 64, 1), np.uint8)
+    frame[:, :, ::2] = 255
+    assert set(np.unique(pixels_of(figures.frame_strip(frame)))) == {0, 255}
+
+
+def test_zero_is_grey_in_a_normalised_clip():
+    values = np.float32([[-9, 0], [0, 9]]).repeat(20, 0).repeat(20, 1)[None, ..., None]
+    drawn = pixels_of(figures.frame_strip(values))
+    assert {0, 127, 255} <= {int(v) for v in np.unique(drawn)}
+
+
+@pytest.mark.parametrize("rows", [{}, {"x": np.zeros((4, 64, 64))}, {"x": np.zeros((4, 64, 64, 1), np.int64)}])
+def test_a_strip_refuses_what_is_no_row_of_frames(rows):
+    with pytest.raises(ConfigError):
+        figures.frame_strips(rows)
+
+
+def test_a_leak_is_named_in_the_chart_of_subjects():
+    rows = [row("a"), row("a", split="test"), row("b"), row("c", split="test")]
+    assert "3 subjects in 2 splits, 1 of them in more than one" in figures.split_by_subject(rows).alt
+    assert "0 of them in more than one" in figures.split_by_subject(rows[1:]).alt
+
+
+def test_charts_are_white_and_take_many_subjects():
+    many = [row(f"person{n}", label=f"class{n % 3}", split=("train", "test")[n % 2], frames=10 + n) for n in range(200)]
+    for picture in (figures.split_by_subject(many, "title"), figures.class_balance(many), figures.sequence_lengths(many, 16)):
+        drawn = pixels_of(picture)
+        assert drawn.shape[1] <= 920
+        assert tuple(drawn[0, 0]) == (255, 255, 255)
+
+
+def test_the_diagram_shows_stride_and_hop():
+    frames = np.array([0, 7, 10])[:, None] + 3 * np.arange(8)
+    picture = figures.clip_diagram(frames, 32)
+    axis = picture.figure.axes[0]
+    assert {"stride 3", "hop 7"} <= {text.get_text() for text in axis.texts}
+    assert all(np.array_equal(line.get_xdata(), numbers) for line, numbers in zip(axis.lines, frames, strict=False))
+    pixels_of(figures.clip_diagram(np.zeros((1, 1), int), 1))
+
+
+def test_the_gallery_shows_the_six_actions():
+    picture = figures.action_gallery()
+    assert len(picture.figure.images) == 36
+    assert picture.figure.bbox.width <= 920
+    assert len(picture.png()) < 150_000
+
+
+# Exercises of notebook 01
+
+
+def last_clip(length, frames, stride):
+    numbers = [max(0, length - (frames - 1) * stride - 1) + stride * i for i in range(frames)]
+    return [number % length for number in numbers]
+
+
+RIGHT = {
+    "clips_of_a_sequence": 5,
+    "last_clip": last_clip,
+    "normalise_a_clip": (small_clip() - small_clip().mean()) / small_clip().std(),
+}
+WRONG = {
+    "clips_of_a_sequence": (4, "off by one"),
+    "last_clip": (lambda length, frames, stride: [length - frames + i for i in range(frames)], "for (50, 8, 3): the largest"),
+    "normalise_a_clip": (small_clip() / 255, "the largest difference is"),
+}
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_an_untouched_exercise_is_not_yet_solved(name, capsys):
+    untouched = (lambda *_: ...) if EXERCISES[name].cases else ...
+    assert EXERCISES[name].check(untouched) is False
+    assert EXERCISES[name].check(...) is False
+    assert capsys.readouterr().out.count("not yet: put your answer") == 2
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_an_exercise_knows_right_from_wrong(name, capsys):
+    assert EXERCISES[name].check(RIGHT[name]) is True
+    assert "right" in capsys.readouterr().out
+    answer, sentence = WRONG[name]
+    assert EXERCISES[name].check(answer) is False
+    assert sentence in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_hints_come_one_after_the_other(name, capsys):
+    for number in (1, 2, 3, 3):
+        EXERCISES[name].hint()
+        assert f"hint {number} of 3" in capsys.readouterr().out

@@ -1,0 +1,74 @@
+"""The notebooks as papermill runs them: with small parameters, and with mistyped ones."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.train.runs import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def papermill(tmp_path):
+    """A function that runs a notebook from the project's root; what the kit makes lands in the test's own folder."""
+    homes = {"DN3D_DATA": str(tmp_path / "data"), "DN3D_RUNS": str(tmp_path / "runs")}
+
+    def run(name: str, **parameters: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "papermill", "--no-progress-bar", f"notebooks/{name}.ipynb", str(tmp_path / f"{name}.ipynb")]
+        for parameter, value in parameters.items():
+            command += ["-p", parameter, str(value)]
+        return subprocess.run(command, cwd=ROOT, env=os.environ | homes, capture_output=True, text=True, timeout=500)
+
+    return run
+
+
+def printed(notebook: Path) -> str:
+    cells = json.loads(notebook.read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert not any(output["output_type"] == "error" for output in outputs)
+    return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+
+
+def test_both_notebooks_in_order_on_a_folder_of_ones_own(papermill, source, tmp_path):
+    """The synthetic videos serve as anybody's class folders: each video is a sequence and its own subject."""
+    done = papermill("01_prepare_data", dataset="folder", source_dir=source)
+    assert done.returncode == 0, done.stderr[-3000:]
+    data_dir = tmp_path / "data" / "folder-quick"
+    data = DataSet.open(data_dir)
+    assert len(data.sequences) == 24 and {s.frames for s in data.sequences} == {24}
+    assert data.dataset == "folder" and data.protocol == "by-subject" and data.storage.frame_shape == (64, 64, 1)
+    assert "{'sequences': 24, 'frames': 576}" in printed(tmp_path / "01_prepare_data.ipynb")
+    before = {path: path.stat().st_mtime_ns for path in data_dir.iterdir()}
+
+    done = papermill("02_train", dataset="folder", source_dir=source, epochs=2, batch_size=4, device="cpu")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {path: path.stat().st_mtime_ns for path in data_dir.iterdir()} == before, "what notebook 01 prepared is taken"
+    run_dir = tmp_path / "runs" / "folder-quick-001"
+    run, rows = Run.open(run_dir), Run.open(run_dir).history()
+    assert [row["epoch"] for row in rows] == [1, 2] and (run.train.epochs, run.train.batch_size) == (2, 4)
+    assert all(0 <= row["validation_sequence_accuracy"] <= 1 and 0 < row["train_loss"] < 10 for row in rows)
+    report = json.loads((run_dir / "evaluation.json").read_text())
+    assert report["split"] == "test" and 0 <= report["sequence_accuracy"] <= 1
+    assert sum(map(sum, report["confusion"])) == report["sequences"] == len(data.of_split("test")) > 0
+    assert (run_dir / "best.keras").is_file()
+    assert f"accuracy: clips {report['clip_accuracy']:.2f}" in printed(tmp_path / "02_train.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value", "sentence"),
+    [
+        ("02_train", "epoch", 5, "This notebook has no parameter 'epoch': did you mean epochs?"),
+        ("02_train", "epochs", "five", "The parameter epochs is 'five', but must be "),
+        ("01_prepare_data", "data_set", "kth", "This notebook has no parameter 'data_set': did you mean "),
+    ],
+)
+def test_a_mistyped_parameter_fails_with_the_sentence(papermill, tmp_path, name, parameter, value, sentence):
+    done = papermill(name, **{parameter: value})
+    assert done.returncode != 0 and sentence in done.stderr
+    assert not (tmp_path / "data").exists() and not (tmp_path / "runs").exists(), "before anything is made"

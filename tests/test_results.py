@@ -1,0 +1,171 @@
+"""Pictures of runs, the live curve and the exercises of notebook 02."""
+
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("Agg")
+
+from matplotlib.figure import Figure  # noqa: E402
+
+from dn3dlib import metrics  # noqa: E402
+from dn3dlib.show import live, results  # noqa: E402
+from dn3dlib.show.exercises_02 import EXERCISES  # noqa: E402
+from dn3dlib.train.runs import COLUMNS  # noqa: E402
+
+NAMES = ("validation_loss", "validation_clip_accuracy", "validation_sequence_accuracy")
+
+
+def _history(epochs: int, validation: bool = True) -> list[dict]:
+    rows = []
+    for epoch in range(1, epochs + 1):
+        row = dict.fromkeys(COLUMNS, 0.5) | {"epoch": epoch, "train_loss": 2 / epoch}
+        rows.append(row if validation else row | dict.fromkeys(NAMES))
+    return rows
+
+
+def _drawn(ax) -> dict[str, list[float]]:
+    return {line.get_label(): list(line.get_ydata()) for line in ax.get_lines()}
+
+
+def test_training_curves_show_every_column_and_what_guessing_gives():
+    figure = results.training_curves(_history(3), classes=4).figure
+    loss, accuracy = figure.axes
+    assert _drawn(loss)["training clips"] == [2, 1, 2 / 3]
+    assert _drawn(loss)["guessing"][0] == pytest.approx(np.log(4))
+    assert set(_drawn(accuracy)) == {"training clips", "validation clips", "validation sequences", "guessing"}
+    assert _drawn(accuracy)["guessing"][0] == 0.25
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_training_curves_without_validation(epochs):
+    figure = results.training_curves(_history(epochs, validation=False)).figure
+    assert set(_drawn(figure.axes[0])) == ({"training clips"} if epochs else set())
+
+
+def test_confusion_matrix_shows_counts_and_shares_of_rows():
+    report = {"classes": ["run", "walk"], "confusion": [[3, 1], [0, 0]], "split": "test"}
+    figure = results.confusion_matrix(report).figure
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts] == ["3", "1", "0", "0"]
+    np.testing.assert_allclose(ax.images[0].get_array(), [[0.75, 0.25], [0, 0]])  # a class that is absent divides nothing
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["run", "walk"]
+
+
+def test_many_classes_are_drawn_without_numbers():
+    report = {"classes": [f"class {n}" for n in range(101)], "confusion": np.eye(101, dtype=int), "split": "test"}
+    assert not results.confusion_matrix(report).figure.axes[0].texts
+
+
+def test_vote_of_clips_puts_the_vote_last():
+    figure = results.vote_of_clips([[0.9, 0.1], [0.3, 0.7]], [0.6, 0.4], ("run", "walk")).figure
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts][-2:] == ["0.60", "0.40"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["clip 1", "clip 2", "vote"]
+
+
+def test_learning_rate_is_the_schedules_own():
+    figure = results.learning_rate(lambda step: step / 10, steps=5).figure
+    np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_ydata(), [0, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_learning_rate_of_a_long_training_is_sampled_to_its_end():
+    line = results.learning_rate(lambda step: step, steps=100_000).figure.axes[0].get_lines()[0]
+    assert len(line.get_xdata()) <= 400 and line.get_xdata()[-1] == 99_999
+
+
+def test_channel_growth_reads_the_network():
+    from dn3dlib import ModelConfig, build_model
+
+    network = build_model(ModelConfig(growth_rate=4, depth=10, blocks=3), clip_shape=(4, 16, 16, 1), num_classes=2)
+    line = results.channel_growth({"small": network}).figure.axes[0].get_lines()[0]
+    assert list(line.get_ydata()) == [8, 12, 6, 10, 5, 9]  # stem, layer, transition, layer, transition, layer
+
+
+def test_figures_leave_nothing_open_in_pyplot():
+    assert isinstance(results.training_curves(_history(2)).figure, Figure)
+    assert not results.plt.get_fignums()
+
+
+def test_live_curve_prints_lines_where_no_notebook_is(capsys):
+    curve, history = live.LiveCurve(classes=6), _history(1)
+    curve([])
+    curve(history)
+    curve(_history(2, validation=False))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "epoch 1: loss 2.000, clip accuracy 0.50; validation loss 0.500, sequence accuracy 0.50",
+        "epoch 2: loss 1.000, clip accuracy 0.50",
+    ]
+
+
+def test_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
+    import IPython.display
+
+    shown = []
+
+    class Handle:
+        def update(self, picture):
+            shown.append(("updated", picture.data[:4]))
+
+    def display(picture, display_id):
+        shown.append(("displayed", picture.data[:4]))
+        return Handle()
+
+    monkeypatch.setattr(live, "_in_notebook", lambda: True)
+    monkeypatch.setattr(IPython.display, "display", display)
+    curve = live.LiveCurve()
+    for epochs in (1, 2, 3):
+        curve(_history(epochs, validation=False))
+    png = b"\x89PNG"
+    assert shown == [("displayed", png), ("updated", png), ("updated", png)]
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_untouched_exercises_wait(name, capsys):
+    assert EXERCISES[name].check(...) is False
+    assert capsys.readouterr().out.startswith("not yet: ")
+
+
+def _channels(growth_rate, layers, blocks, compression):
+    channels, after = 2 * growth_rate, []
+    for _ in range(blocks):
+        channels += layers * growth_rate
+        after.append(channels)
+        channels = int(channels * compression)
+    return after
+
+
+RIGHT = {
+    "parameters_of_a_layer": 2 * 48 + 48 * 64 + 2 * 64 + 27 * 64 * 16,
+    "vote": lambda rows: np.argmax(metrics.sequence_votes(np.array(rows), np.zeros(len(rows), int))[1]),
+    "channels_after_blocks": _channels,
+}
+WRONG = {
+    "parameters_of_a_layer": (27 * 64 * 16, "the largest difference is 3296"),
+    "vote": (lambda rows: np.bincount(np.argmax(rows, axis=1)).argmax(), "off by one"),  # what most clips prefer
+    "channels_after_blocks": (lambda k, n, blocks, share: [2 * k + n * k], "your answer has shape (1,), the right one has (3,)"),
+}
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_right_answers_are_right(name, capsys):
+    assert EXERCISES[name].check(RIGHT[name]) is True
+    assert capsys.readouterr().out.startswith("right: ")
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_wrong_answers_hear_what_differs(name, capsys):
+    answer, sentence = WRONG[name]
+    assert EXERCISES[name].check(answer) is False
+    assert sentence in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_hints_come_in_steps_and_the_last_stays(name, capsys):
+    exercise = EXERCISES[name]
+    for _ in range(len(exercise.hints) + 1):
+        exercise.hint()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(set(lines)) == len(exercise.hints) and lines[-1] == lines[-2]
