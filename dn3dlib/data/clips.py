@@ -5,6 +5,7 @@ in the middle of an epoch is to start the plan later: no frame is decoded to be 
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -144,9 +145,12 @@ def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: 
         place = tf.gather(plan.sequence, index)
         return normalise(tf.clip_by_value(clip, 0, 255), config.normalisation), tf.gather(labels, place), place
 
+    # No autotuning: TensorFlow 2.21 ends an iterator only when its tuning thread wakes, after up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     indices = tf.data.Dataset.range(len(plan))
-    clips = indices.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).map(finish)
-    return clips.batch(batch_size).prefetch(2)
+    clips = indices.map(read, num_parallel_calls=os.cpu_count() or 1, deterministic=True).map(finish)
+    return clips.batch(batch_size).prefetch(2).with_options(options)
 
 
 def batches_of(dataset) -> Iterator:

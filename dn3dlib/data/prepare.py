@@ -89,7 +89,8 @@ def _existing(data_dir: Path, inputs: str) -> DataSet:
     if data.inputs != inputs:
         raise DataError(
             f"{data_dir} already holds a data set made from other videos or settings ({data.dataset}, {data.protocol}, "
-            f"{data.storage.width}×{data.storage.height}×{data.storage.channels}): choose another folder, or remove it."
+            f"{data.storage.width}×{data.storage.height}×{data.storage.channels}): choose another folder, or remove it. `dn3d split` changes "
+            "the protocol alone."
         )
     return data
 
