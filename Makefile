@@ -34,7 +34,7 @@ train: setup
 test: setup
 	$(RUN) ruff check .
 	$(RUN) pytest tests
-	$(RUN) pytest --nbval notebooks
+	runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && export DN3D_RUNS="$$runs" && $(RUN) pytest --nbval notebooks
 
 lab: setup
 	$(RUN) jupyterlab $(LAB_ARGS) notebooks/

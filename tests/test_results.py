@@ -107,10 +107,10 @@ def test_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
 
     class Handle:
         def update(self, picture):
-            shown.append(("updated", picture.data[:4]))
+            shown.append(("updated", picture.png()[:4]))
 
     def display(picture, display_id):
-        shown.append(("displayed", picture.data[:4]))
+        shown.append(("displayed", picture.png()[:4]))
         return Handle()
 
     monkeypatch.setattr(live, "_in_notebook", lambda: True)

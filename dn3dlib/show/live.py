@@ -22,9 +22,9 @@ class LiveCurve:
         if not _in_notebook():
             print(_line(history[-1]))
             return
-        from IPython.display import Image, display
+        from IPython.display import display
 
-        picture = Image(training_curves(history, self._classes).png())
+        picture = training_curves(history, self._classes)
         if self._handle is None:
             self._handle = display(picture, display_id=True)
         else:

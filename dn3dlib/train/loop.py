@@ -188,7 +188,7 @@ class _Training:
         run, progress, started = self.run, self.progress, time.perf_counter()
         first = int(progress.step)
         plan = plan_training(self.data, run.clip, run.train.seed, epoch)[first * run.train.batch_size :]
-        batches = self.strategy.experimental_distribute_dataset(clip_dataset(self.data, plan, run.clip, run.train.batch_size))
+        batches = self._distributed(clip_dataset(self.data, plan, run.clip, run.train.batch_size))
         bar.set_description(f"epoch {epoch}/{run.train.epochs}")
         for step, (clips, labels, _) in enumerate(batches_of(batches), first + 1):
             size = min(run.train.batch_size, self.clips - (step - 1) * run.train.batch_size)
@@ -216,6 +216,12 @@ class _Training:
         if not sound or not math.isfinite(row["validation_loss"] or 0):
             raise self._diverged(epoch, self.steps)
         return row
+
+    def _distributed(self, dataset):
+        """Each replica's part of the batches. One device takes them whole: the wrapper would tune itself, see `clips`."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return dataset
+        return self.strategy.experimental_distribute_dataset(dataset)
 
     def _diverged(self, epoch: int, step: int) -> RunError:
         return RunError(
