@@ -44,6 +44,9 @@ def main() -> None:
                 f"{name:<11}{figures['frames'] / figures['seconds']:8.0f} frames/s, {figures['bytes'] / 1e6:6.1f} MB written, "
                 f"peak memory of all processes {peak / 1e6:.0f} MB"
             )
+            if work is run_prepare:
+                fast, small = figures["frames"] / figures["seconds"] >= 3000, peak < 1.5e9
+                print(f"  at least 3000 frames/s: {'yes' if fast else 'no'}; under 1500 MB: {'yes' if small else 'no'}")
 
 
 def peak_memory(job: Future) -> int:

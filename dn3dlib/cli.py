@@ -4,6 +4,7 @@ Exit status: 0 done, 2 the user's input is wrong, 1 a fault of ours, 130 interru
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,7 @@ def prepare(
     storage = apply_settings({"storage": find_preset(preset).storage}, given + (settings or []))["storage"]
     catalog = read_catalog(dataset, source or "", subject_pattern, seed)
     if classes:
-        catalog = catalog.only_classes(name.strip() for name in classes.split(","))
+        catalog = catalog.only_classes(name.strip() for name in classes.split(",") if name.strip())
     catalog = catalog.split_by(protocol or DEFAULT_PROTOCOLS[dataset], seed)
     data = prepare_data(catalog, out, storage, workers)
     summary = data.summary()
@@ -145,7 +146,7 @@ def check_storage_fits(preset: Preset, data) -> None:
     if data.storage.frame_shape != preset.storage.frame_shape:
         raise ConfigError(
             f"The preset {preset.name} wants frames of {preset.storage.frame_shape} (height, width, channels), but {data.path} holds "
-            f"{data.storage.frame_shape}. This makes a data set that fits: dn3d prepare --dataset {data.dataset} --source … "
+            f"{data.storage.frame_shape}. This, with whatever other options it was prepared with, makes one that fits: dn3d prepare --dataset {data.dataset} --source … "
             f"--protocol {data.protocol} --preset {preset.name} --out …"
         )
 
@@ -245,7 +246,10 @@ def _network(model, preset: Preset) -> dict:
 
 
 def _print(as_json: bool, value: dict, text: Callable[[], str]) -> None:
-    print(json.dumps(value, ensure_ascii=False) if as_json else text())
+    try:
+        print(json.dumps(value, ensure_ascii=False) if as_json else text(), flush=True)
+    except BrokenPipeError:  # the reader has gone, as in `dn3d presets | head -1`; what Python writes at its end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _describe_data(data, summary: dict) -> str:
@@ -255,8 +259,12 @@ def _describe_data(data, summary: dict) -> str:
         lines.append(f"  {split_name:<11}{counts['sequences']:>6} sequences {counts['frames']:>8} frames {counts['subjects']:>4} subjects")
     lines += [f"  rejected {row['file']}: {row['reason']}" for row in summary["rejected"]]
     lines += [f"  shortened {r['sequence']}: {r['frames']} of {r['annotated']} annotated frames" for r in summary["shortened"]]
+    taught = {s.label for s in data.of_split("train")}
+    lines += [f"  Warning: training never shows {label}." for label in data.classes if label not in taught]
+    if not summary["validation"]["sequences"]:
+        lines.append("  Warning: without a validation part, the best epoch is the last one.")
     if data.leaks:
-        lines.append("  This protocol leaks on purpose: accuracies on it are too high.")
+        lines.append("  Warning: this protocol leaks on purpose: accuracies on it are too high.")
     return "\n".join(lines)
 
 
@@ -329,9 +337,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("dn3d: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as in `dn3d presets | head -1`
-        sys.stderr.close()
-        return 0
     return status if isinstance(status, int) else 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from dn3dlib.errors import Dn3dError
+from dn3dlib.quiet import import_quietly
 
 _PARTIAL = re.compile(r"\.partial-(\d+)$")
 
@@ -28,9 +29,9 @@ def folder_written_beside(target: Path) -> Iterator[Path]:
     target = Path(target).absolute()
     remove_leftovers(target)
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
     try:
         with plain_disk_errors(target):
+            partial.mkdir(parents=True)
             yield partial
             if target.is_dir() and not any(target.iterdir()):
                 target.rmdir()
@@ -62,6 +63,21 @@ def plain_disk_errors(target: Path) -> Iterator[None]:
             raise Dn3dError(f"The disk is full ({error.strerror}) while writing {target}: free some space and run it again.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise Dn3dError(f"{target} cannot be written ({error.strerror}): choose a folder of your own.") from error
+        if error.errno in (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL):
+            raise Dn3dError(f"{target} cannot be made ({error.strerror}): check the path.") from error
+        raise
+
+
+@contextmanager
+def tensorflow_errors_as_os_errors() -> Iterator[None]:
+    """TensorFlow has errors of its own for a full disk and the like, which say why in words only."""
+    tf = import_quietly("tensorflow")
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+            if os.strerror(number) in error.message:
+                raise OSError(number, os.strerror(number)) from error
         raise
 
 
@@ -92,7 +108,7 @@ def read_json(path: Path, what: str) -> dict:
     except FileNotFoundError as error:
         raise Dn3dError(f"There is no {what} at {path}: check the path.") from error
     except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
-        raise Dn3dError(f"The {what} {path} cannot be read ({error}): make it again.") from error
+        raise Dn3dError(f"The {what} {path} cannot be read ({error}): restore it, or make it again.") from error
     if not isinstance(value, dict):
-        raise Dn3dError(f"The {what} {path} does not hold a JSON object: make it again.")
+        raise Dn3dError(f"The {what} {path} does not hold a JSON object: restore it, or make it again.")
     return value

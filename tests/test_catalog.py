@@ -9,7 +9,7 @@ import pytest
 
 from dn3dlib.data.catalog import Catalog, Sequence, check_leaks, find_videos, folder_catalog
 from dn3dlib.data.kth import ANNOTATION, CLASSES, kth_catalog, read_annotation
-from dn3dlib.data.protocols import LEAKING_PROTOCOL, PROTOCOLS, SPLITS
+from dn3dlib.data.protocols import LEAKING_PROTOCOL, PROTOCOLS, SPLITS, split_of_each
 from dn3dlib.data.sources import read_catalog
 from dn3dlib.errors import ConfigError, DataError
 
@@ -308,3 +308,36 @@ def test_two_copies_of_one_file_in_two_splits_are_refused_naming_both(tmp_path):
     assert f"{one} (train)" in sentence and f"{other} (test)" in sentence and "identical" in sentence
     # The same copy within one split is no leak.
     assert folder_catalog(tmp_path).split_by("by-subject:1,0,0").classes == ("a",)
+
+
+def of_subjects(shown: dict[str, str]) -> list[Sequence]:
+    """One sequence for each letter of what a subject shows."""
+    return [Sequence(f"{who} {label}", f"{who} {label}.avi", label, who) for who, labels in shown.items() for label in labels]
+
+
+def test_subjects_who_show_different_classes_are_dealt_out_too():
+    rows = of_subjects({"p1": "abcdef", "p2": "a", "p3": "ab", "p4": "bc", "p5": "acd"})
+    splits = split_of_each(rows, "by-subject")
+    assert [len({r.subject for r, s in zip(rows, splits, strict=True) if s == split}) for split in SPLITS] == [3, 1, 1]
+
+
+def test_a_split_without_a_share_gets_nobody():
+    rows = of_subjects({f"p{n}": "ab" for n in range(5)})
+    assert set(split_of_each(rows, "by-subject:0,0.5,0.5")) == {"validation", "test"}
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ConfigError, match="seed is -1"):
+        split_of_each(of_subjects({"p": "a"}), "by-subject", -1)
+
+
+def test_a_subject_pattern_that_finds_nothing_is_refused(tmp_path):
+    (tmp_path / "wave").mkdir()
+    (tmp_path / "wave" / "one.avi").touch()
+    with pytest.raises(DataError, match="does not match"):
+        folder_catalog(tmp_path, r"(\d)?")
+
+
+def test_a_folder_named_like_a_video_is_none(tmp_path):
+    (tmp_path / "wave" / "old.avi").mkdir(parents=True)
+    assert find_videos(tmp_path) == []

@@ -302,4 +302,5 @@ def test_a_fault_of_ours_ends_with_1(tmp_path):
 def test_a_reader_that_leaves_early_is_no_fault():
     command = f"{sys.executable} -m dn3dlib presets | head -1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0
     assert done.stdout.startswith("quick") and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr

@@ -41,7 +41,7 @@ def test_the_report_holds_what_is_promised(report, prepared, trained):
         assert 0 <= report[name] <= 1
     assert report["sequence_accuracy_interval"] is None and report["warnings"] == []
     assert report["protocol"] == data.protocol
-    assert json.loads((trained / "evaluation.json").read_text())["classes"] == report["classes"]
+    assert json.loads((trained / "evaluation.json").read_text())[report["split"]]["classes"] == report["classes"]
 
 
 def test_confusion_and_classes_follow_from_the_predictions(report, prepared):
@@ -130,3 +130,14 @@ def test_what_is_not_there_is_refused(trained, prepared, tmp_path, tiny):
     (run / "best.keras").unlink()
     with pytest.raises(RunError, match="has no best.keras yet"):
         report_on(run)
+
+
+def test_each_split_is_noted_beside_the_others(trained):
+    evaluate(trained, split="validation", show_progress=False)
+    evaluate(trained, split="test", show_progress=False)
+    assert {"validation", "test"} <= set(json.loads((trained / "evaluation.json").read_text()))
+
+
+def test_an_impossible_batch_size_is_refused(trained):
+    with pytest.raises(ConfigError, match="batch-size is 0"):
+        evaluate(trained, batch_size=0, show_progress=False)

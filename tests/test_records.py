@@ -239,7 +239,7 @@ def test_a_folder_of_other_things_is_refused_and_left_alone(rows, tmp_path):
     with pytest.raises(DataError, match="exists and is not a whole data set"):
         quietly(rows, tmp_path / "data")
     (tmp_path / "file").write_text("years of work")
-    with pytest.raises(DataError, match="exists and is not a whole data set"):
+    with pytest.raises(DataError, match="is a file"):
         quietly(rows, tmp_path / "file")
     assert contents(tmp_path / "data") == {"thesis.txt": b"years of work"}
     assert (tmp_path / "file").read_text() == "years of work"
@@ -337,12 +337,19 @@ def test_a_full_disk_while_preparing(source, tmp_path, limit):
     assert "Traceback" not in done.stderr and not list(out.parent.iterdir())
 
 
-def test_a_folder_that_may_not_be_written_is_named(rows, tmp_path):
-    if os.geteuid() == 0:
-        pytest.skip("not run: the superuser may write everywhere")
-    (tmp_path / "locked").mkdir(mode=0o500)
+def test_a_folder_that_may_not_be_written_is_named(rows, tmp_path, monkeypatch):
+    def refused(self, *arguments, **options):  # by hand: the superuser may write everywhere
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
     with pytest.raises(Dn3dError, match="cannot be written"):
         quietly(rows, tmp_path / "locked" / "data")
+
+
+def test_a_target_inside_a_file_is_named(rows, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Dn3dError, match="cannot be made"):
+        quietly(rows, tmp_path / "file" / "data")
 
 
 # --- damage ----------------------------------------------------------------------------------------------------------
@@ -452,7 +459,7 @@ def test_a_manifest_that_cannot_be_is_refused(copy, change):
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
 def test_a_manifest_that_is_no_json_is_refused(copy, content):
     (copy / MANIFEST).write_bytes(content)
-    with pytest.raises(Dn3dError, match=f"The manifest {copy / MANIFEST} .*: make it again"):
+    with pytest.raises(Dn3dError, match=f"The manifest {copy / MANIFEST} .*: restore it, or make it again"):
         DataSet.open(copy)
 
 

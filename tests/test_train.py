@@ -14,7 +14,7 @@ import pytest
 
 from dn3dlib.config import ModelConfig, TrainConfig
 from dn3dlib.data.manifest import DataSet
-from dn3dlib.errors import ConfigError, DataError, RunError
+from dn3dlib.errors import ConfigError, DataError, Dn3dError, RunError
 from dn3dlib.evaluate.report import evaluate
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.train import loop
@@ -186,9 +186,9 @@ def test_a_damaged_record_stops_training_with_its_name(go, prepared, tmp_path):
 
 
 def test_resume_refuses_other_data(trained, split_anew):
-    with pytest.raises(RunError, match="its protocol is by-subject:0.5,0.25,0.25, there by-subject:0.25,0.25,0.5"):
+    with pytest.raises(RunError, match="differ in protocol: by-subject:0.5,0.25,0.25 against by-subject:0.25,0.25,0.5"):
         go_on(trained, split_anew("by-subject:0.25,0.25,0.5"))
-    with pytest.raises(RunError, match="its fingerprint is "):
+    with pytest.raises(RunError, match="differ in fingerprint: "):
         go_on(trained, split_anew("by-subject:0.5,0.25,0.25", seed=2))
 
 
@@ -208,7 +208,7 @@ def test_resume_of_no_run_or_a_damaged_one_is_refused(trained, tmp_path):
             Run.open(copy)
     (copy / "best.keras").write_bytes((trained / "best.keras").read_bytes()[:1000])
     shutil.copy(trained / "config.json", copy)
-    with pytest.raises(RunError, match="best.keras cannot be read"):
+    with pytest.raises(RunError, match="best.keras is damaged"):
         load_best(Run.open(copy))
 
 
@@ -225,6 +225,54 @@ def test_resume_of_a_finished_run_gives_its_history(trained, differing, tmp_path
     copy = Path(shutil.copytree(trained, tmp_path / "copy"))
     assert go_on(copy) == Run.open(trained).history()
     assert differing(trained, copy) == []
+
+
+def test_a_damaged_checkpoint_is_passed_over(trained, differing, tmp_path, capsys):
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    newest = max((copy / "checkpoints").glob("*.data*"))
+    newest.write_bytes(b"")
+    go_on(copy)
+    assert "Passed over a damaged checkpoint" in capsys.readouterr().err
+    assert differing(trained, copy) == []
+
+
+def test_without_any_whole_checkpoint_nothing_is_trained_anew(trained, tmp_path):
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    for path in (copy / "checkpoints").glob("*.data*"):
+        path.write_bytes(b"")
+    with pytest.raises(RunError, match="No checkpoint"):
+        go_on(copy)
+    shutil.rmtree(copy / "checkpoints")
+    with pytest.raises(RunError, match="checkpoints are gone"):
+        go_on(copy)
+    assert Run.open(copy).history() == Run.open(trained).history()
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"epoch\n1\n", b"\xff\xfe"])
+def test_a_damaged_history_is_named(trained, tmp_path, content):
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    (copy / "history.csv").write_bytes(content)
+    with pytest.raises(RunError, match="history .* is damaged"):
+        Run.open(copy).history()
+
+
+@pytest.mark.parametrize("key, value", [("path", 5), ("fingerprint", None), ("classes", "ab")])
+def test_a_configuration_with_other_types_is_damaged(trained, tmp_path, key, value):
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    config = json.loads((copy / "config.json").read_text())
+    config["data"][key] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="is damaged"):
+        Run.open(copy)
+
+
+def test_a_disk_that_fills_while_training_is_named(prepared, tiny, tmp_path, monkeypatch):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop.Checkpoints, "save", full)
+    with pytest.raises(Dn3dError, match="disk is full"):
+        train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, show_progress=False)
 
 
 def signal_at(monkeypatch, call: int, number: int) -> None:

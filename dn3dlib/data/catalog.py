@@ -74,7 +74,7 @@ def find_videos(root: Path) -> list[Path]:
     return sorted(
         path
         for path in root.rglob("*")
-        if path.suffix.lower() in VIDEO_ENDINGS and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        if path.suffix.lower() in VIDEO_ENDINGS and not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
 
 
@@ -120,7 +120,7 @@ def _subject_finder(pattern: str) -> Callable[[Path], str]:
 
     def find(relative: Path) -> str:
         match = compiled.search(relative.name)
-        if not match:
+        if not match or not match[1]:
             raise DataError(f"--subject-pattern {pattern!r} does not match the file name {relative}: change the pattern or the name.")
         return match[1]
 

@@ -6,7 +6,6 @@ with the length of a video.
 
 import hashlib
 import json
-import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -21,8 +20,8 @@ from dn3dlib.data import video
 from dn3dlib.data.catalog import Catalog, Sequence
 from dn3dlib.data.manifest import DataSet, StoredSequence
 from dn3dlib.data.records import ShardWriter, encode_frame
-from dn3dlib.data.workers import worker_pool
-from dn3dlib.errors import ConfigError, DataError, VideoError
+from dn3dlib.data.workers import worker_count, worker_pool
+from dn3dlib.errors import DataError, VideoError
 from dn3dlib.files import folder_written_beside
 from dn3dlib.progress import progress_bar
 
@@ -59,15 +58,14 @@ def prepare(
         Dn3dError: the disk is full, the folder cannot be written; what was there before stays.
     """
     data_dir = Path(data_dir)
-    if workers is not None and workers < 1:
-        raise ConfigError(f"--workers is {workers}, but must be 1 or more.")
+    workers = worker_count(workers, len({s.video for s in catalog.sequences}))
     if not catalog.sequences or not all(s.split for s in catalog.sequences):
         raise DataError(f"The catalog of {catalog.source_dir} has no sequences with a split: apply a protocol first.")
     inputs = _inputs(catalog, storage)
     if data_dir.exists() and not (data_dir.is_dir() and not any(data_dir.iterdir())):
         return _existing(data_dir, inputs)
     with folder_written_beside(data_dir) as folder:
-        _write(catalog, folder, storage, inputs, workers or os.cpu_count() or 1, show_progress)
+        _write(catalog, folder, storage, inputs, workers, show_progress)
     return DataSet.open(data_dir)
 
 
@@ -82,6 +80,8 @@ def _inputs(catalog: Catalog, storage: StorageConfig) -> str:
 
 
 def _existing(data_dir: Path, inputs: str) -> DataSet:
+    if not data_dir.is_dir():
+        raise DataError(f"{data_dir} is a file: name a folder that is not there yet.")
     try:
         data = DataSet.open(data_dir)
     except DataError as error:
@@ -155,7 +155,6 @@ def _hashed(frames: Iterator[bytes], digest) -> Iterator[bytes]:
 
 def _decode_all(catalog, by_video, storage, folder, workers) -> Iterator[tuple[str, list[Sequence], list[Path], _Decoded]]:
     """Decode the videos in order, a few ahead of the writer; both look-ahead and disk space stay bounded."""
-    workers = min(workers, len(by_video))
     with worker_pool(workers) as pool:
         waiting: deque[tuple[str, list[Sequence], list[Path], Future]] = deque()
         try:

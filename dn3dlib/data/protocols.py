@@ -44,6 +44,8 @@ def split_of_each(sequences, protocol: str, seed: int = 0) -> list[str]:
         ConfigError: no such protocol, or shares that do not add up to 1.
         DataError: a subject without a place in the protocol.
     """
+    if seed < 0:
+        raise ConfigError(f"The seed is {seed}, but must be 0 or more.")
     sequences = list(sequences)
     name, colon, argument = protocol.partition(":")
     if name == BY_SUBJECT:
@@ -78,27 +80,36 @@ def _fractions(argument: str) -> tuple[float, ...]:
 
 
 def _subjects_by_fraction(sequences: list, fractions: tuple[float, ...], seed: int) -> dict[str, str]:
-    """Draw subjects into splits, among those who show the same classes, so that every split sees every class."""
+    """Draw subjects into splits, among those who show the same classes, so that every split sees every class.
+
+    Groups too small to be in every split are drawn together.
+    """
     shows = defaultdict(set)
     for sequence in sequences:
         shows[sequence.subject].add(sequence.label)
-    strata = defaultdict(list)
+    groups = defaultdict(list)
     for subject in sorted(shows):
-        strata[tuple(sorted(shows[subject]))].append(subject)
+        groups[tuple(sorted(shows[subject]))].append(subject)
+    parts = sum(fraction > 0 for fraction in fractions)
+    large = [groups[key] for key in sorted(groups) if len(groups[key]) >= parts]
+    rest = [subject for key in sorted(groups) if len(groups[key]) < parts for subject in groups[key]]
     rng = np.random.default_rng(seed)
     places = {}
-    for stratum in sorted(strata):
-        subjects = [strata[stratum][i] for i in rng.permutation(len(strata[stratum]))]
+    for group in [*large, rest]:
+        subjects = [group[i] for i in rng.permutation(len(group))]
         for split, chosen in zip(SPLITS, _cut(subjects, fractions), strict=True):
             places.update(dict.fromkeys(chosen, split))
     return places
 
 
 def _cut(subjects: list[str], fractions: tuple[float, ...]) -> list[list[str]]:
-    """Cut a list at the fractions; a split with a share gets a subject before train gets its second."""
-    counts = [round(len(subjects) * fraction) for fraction in fractions[1:]]
-    for place, fraction in enumerate(fractions[1:]):
-        if fraction and not counts[place] and len(subjects) - sum(counts) > 1:
-            counts[place] = 1
-    first = max(len(subjects) - sum(counts), 0)
-    return [subjects[:first], subjects[first : first + counts[0]], subjects[first + counts[0] :]]
+    """Cut a list by shares, the largest remainders rounded up; whoever has a share gets a subject as long as there are enough."""
+    exact = np.array(fractions) * len(subjects)
+    counts = np.floor(exact + 1e-9).astype(int)
+    for place in np.argsort(counts - exact, kind="stable")[: len(subjects) - counts.sum()]:
+        counts[place] += 1
+    for place, fraction in enumerate(fractions):
+        if fraction > 0 and not counts[place] and counts.max() > 1:
+            counts[counts.argmax()] -= 1
+            counts[place] += 1
+    return [list(part) for part in np.split(np.array(subjects, object), np.cumsum(counts)[:-1])]

@@ -1,12 +1,10 @@
 """The shards of a prepared data set: TFRecord files, one record a sequence; write, read at random, verify."""
 
-import errno
 import hashlib
 import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -15,6 +13,7 @@ import numpy as np
 from dn3dlib.config import StorageConfig
 from dn3dlib.data.manifest import DataSet, Record, StoredSequence
 from dn3dlib.errors import DataError, Dn3dError
+from dn3dlib.files import tensorflow_errors_as_os_errors
 from dn3dlib.quiet import import_quietly
 
 MAX_SHARD_BYTES = 100_000_000
@@ -118,7 +117,7 @@ class ShardWriter:
         for chunk in _chunks(frames, MAX_RECORD_FRAMES):
             data = _example(features, chunk).SerializeToString()
             self._make_room(len(data))
-            with _as_os_error():
+            with tensorflow_errors_as_os_errors():
                 self._writer.write(data)
             records.append(Record(len(self._shards) - 1, self._offset + _HEAD, len(data), len(chunk), zlib.crc32(data)))
             self._offset += _HEAD + len(data) + _TAIL
@@ -145,22 +144,9 @@ class ShardWriter:
 
     def _close_shard(self) -> None:
         if self._writer:
-            with _as_os_error():
+            with tensorflow_errors_as_os_errors():
                 self._writer.close()
         self._writer, self._offset = None, 0
-
-
-@contextmanager
-def _as_os_error() -> Iterator[None]:
-    """TensorFlow has errors of its own for a full disk, which say why in words only."""
-    tf = import_quietly("tensorflow")
-    try:
-        yield
-    except tf.errors.OpError as error:
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            if os.strerror(number) in error.message:
-                raise OSError(number, os.strerror(number)) from error
-        raise
 
 
 def _chunks(items: Iterable, size: int) -> Iterator[list]:

@@ -1,11 +1,10 @@
 """Which videos of a folder can be used, and why the others cannot."""
 
-import os
 from pathlib import Path
 
 from dn3dlib.data.catalog import find_videos
 from dn3dlib.data.video import probe
-from dn3dlib.data.workers import worker_pool
+from dn3dlib.data.workers import worker_count, worker_pool
 from dn3dlib.errors import VideoError
 from dn3dlib.progress import progress_bar
 
@@ -21,8 +20,7 @@ def scan_folder(folder: Path, workers: int | None = None) -> list[dict]:
         DataError: no such folder.
     """
     videos = find_videos(Path(folder))
-    workers = min(workers or os.cpu_count() or 1, max(len(videos), 1))
-    with worker_pool(workers) as pool:
+    with worker_pool(worker_count(workers, len(videos))) as pool:
         rows = list(progress_bar(pool.map(_row, videos), total=len(videos), desc="scan", unit="video"))
     return [{"video": str(path.relative_to(folder)), **row} for path, row in zip(videos, rows, strict=True)]
 

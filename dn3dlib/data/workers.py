@@ -5,6 +5,15 @@ import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
 
+from dn3dlib.errors import ConfigError
+
+
+def worker_count(workers: int | None, tasks: int) -> int:
+    """How many processes to start: as asked for, or one for each core, but no more than there are tasks."""
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers is {workers}, but must be 1 or more.")
+    return min(workers or os.cpu_count() or 1, max(tasks, 1))
+
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """A pool of `workers` processes that end when the process that started them is killed."""

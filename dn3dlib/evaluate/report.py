@@ -6,8 +6,8 @@ import numpy as np
 
 from dn3dlib.data.clips import plan_evaluation
 from dn3dlib.data.manifest import DataSet
-from dn3dlib.errors import RunError
-from dn3dlib.files import write_json
+from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.files import read_json, write_json
 from dn3dlib.metrics import confusion, per_class, sequence_votes, softmax, subject_interval
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.loop import load_best, predict_logits
@@ -27,7 +27,7 @@ def evaluate(
     device: str = "auto",
     show_progress: bool = True,
 ) -> dict:
-    """Evaluate a run's best network on one split and write `evaluation.json`. Taught in notebook 02.
+    """Evaluate a run's best network on one split and note it in `evaluation.json`, by split. Taught in notebook 02.
 
     Args:
         run_dir: the run.
@@ -44,6 +44,8 @@ def evaluate(
     Raises:
         RunError: the data set has another size or other classes than the run.
     """
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"--batch-size is {batch_size}, but must be 1 or more.")
     run = Run.open(run_dir)
     data = DataSet.open(data_dir or run.data["path"])
     _check_fits(run, data)
@@ -54,7 +56,9 @@ def evaluate(
     with progress_bar(total=len(plan), desc=f"evaluate {split} on {name}", unit="clip", show=show_progress) as bar:
         logits = predict_logits(step, data, plan, run.clip, batch_size or run.train.batch_size, bar)
     report = _report(run, data, split, plan.sequence, softmax(logits))
-    write_json(run.path / EVALUATION, report)
+    path = run.path / EVALUATION
+    earlier = read_json(path, "evaluation") if path.is_file() else {}
+    write_json(path, earlier | {split: report})
     return report
 
 

@@ -1,5 +1,6 @@
 """All that a training needs to go on bit for bit: saved together, the newest few kept."""
 
+import sys
 from pathlib import Path
 
 import keras
@@ -39,14 +40,20 @@ class Checkpoints:
         self._manager.save()
 
     def restore(self) -> bool:
-        """Restore the newest checkpoint; False where there is none yet."""
-        if not self._manager.latest_checkpoint:
-            return False
-        try:
-            self._checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        """Restore the newest checkpoint that is whole; False where there is none yet. Raises RunError where all are damaged."""
+        broken = []
+        for path in reversed(self._manager.checkpoints):
+            try:
+                self._checkpoint.restore(path).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError, RuntimeError, OSError) as error:
+                broken.append(f"{path} ({type(error).__name__})")
+                continue
+            if broken:
+                print(f"Passed over a damaged checkpoint: {', '.join(broken)}.", file=sys.stderr)
+            return True
+        if broken:
             raise RunError(
-                f"The checkpoint {self._manager.latest_checkpoint} cannot be read ({type(error).__name__}): remove its files and "
-                f"its line in {self._folder / 'checkpoint'} to go on from the one before it."
-            ) from error
-        return True
+                f"No checkpoint of {self._folder.parent} can be read: {', '.join(broken)}. Start a new run with --init-from "
+                f"{self._folder.parent}, which takes its best weights."
+            )
+        return False

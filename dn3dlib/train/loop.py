@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import keras
@@ -17,6 +17,7 @@ from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
 from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
+from dn3dlib.files import plain_disk_errors, tensorflow_errors_as_os_errors
 from dn3dlib.metrics import cross_entropy, sequence_votes, softmax
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
@@ -119,7 +120,7 @@ def load_best(run: Run) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zip, JSON, HDF5 and Keras each have their own; to the user they are one
-        raise RunError(f"The network {path} cannot be read ({type(error).__name__}: {error}): train again.") from error
+        raise RunError(f"The network {path} is damaged ({type(error).__name__}): train again.") from error
 
 
 def predict_logits(step, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_size: int, bar=None) -> np.ndarray:
@@ -165,11 +166,21 @@ class _Training:
 
     def go(self) -> list[dict]:
         """Train from where the newest checkpoint stands to the last epoch, or to an interrupt."""
-        self.checkpoints.restore()
+        restored = self.checkpoints.restore()
+        if not restored and (self.run.history() or (self.run.path / BEST).exists()):
+            raise RunError(
+                f"The run {self.run.path} has finished epochs, but its checkpoints are gone: put them back, or start a new run "
+                f"with --init-from {self.run.path}, which takes its best weights."
+            )
         done = int(self.progress.epoch)
         history = [row for row in self.run.history() if row["epoch"] <= done]
         self._say(f"Training on {self.device}: {self.clips} clips an epoch, {self.steps} steps.")
-        with _stop_on_interrupt(self.stop), self._bar() as bar:
+        self._say(f"The network has {self.network.count_params():,} numbers in {self.run.model.true_depth} layers with weights.")
+        with ExitStack() as stack:
+            stack.enter_context(plain_disk_errors(self.run.path))
+            stack.enter_context(tensorflow_errors_as_os_errors())
+            stack.enter_context(_stop_on_interrupt(self.stop))
+            bar = stack.enter_context(self._bar())
             for epoch in range(done + 1, self.run.train.epochs + 1):
                 row = self._epoch(epoch, bar)
                 if row is None:
@@ -285,14 +296,16 @@ class _Training:
 
     def _save_best(self) -> None:
         partial = self.run.path / "best.partial.keras"
-        self.network.save(partial)
-        partial.replace(self.run.path / BEST)
+        try:
+            self.network.save(partial)
+            partial.replace(self.run.path / BEST)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _bar(self):
         done = int(self.progress.epoch) * self.steps + int(self.progress.step)
         total = self.run.train.epochs * self.steps
         return progress_bar(total=total, initial=done, unit="step", show=self.show_progress)
-
 
     def _say(self, sentence: str) -> None:
         if self.show_progress:

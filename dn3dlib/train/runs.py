@@ -18,6 +18,15 @@ from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
 FORMAT = 1
 CONFIG, ENVIRONMENT, HISTORY, BEST = "config.json", "environment.json", "history.csv", "best.keras"
 _PACKAGES = ("dn3d", "tensorflow", "keras", "numpy", "opencv-python", "opencv-python-headless")
+_DATA_FIELDS = {
+    "path": str,
+    "fingerprint": str,
+    "dataset": str,
+    "protocol": str,
+    "leaks": bool,
+    "classes": list,
+    "train_subjects": list,
+}
 COLUMNS = (
     "epoch",
     "learning_rate",
@@ -80,7 +89,11 @@ class Run:
             raise RunError(f"The run {path} has format {values.get('format')!r}; this version of dn3d reads {FORMAT}: train again.")
         try:
             configs = {c.prefix: from_dict(c, values[c.prefix]) for c in (StorageConfig, ClipConfig, ModelConfig, TrainConfig)}
-            return cls(path, data=dict(values["data"]), init_from=values["init_from"], **configs)
+            data = values["data"]
+            for key, kind in _DATA_FIELDS.items():
+                if not isinstance(data[key], kind):
+                    raise TypeError(f"data.{key} is {data[key]!r}")
+            return cls(path, data=data, init_from=values["init_from"], **configs)
         except (KeyError, TypeError, ConfigError) as error:
             raise RunError(f"The configuration {path / CONFIG} is damaged ({error}): restore it or train again.") from error
 
@@ -95,7 +108,7 @@ class Run:
         for key in ("classes", "protocol", "fingerprint"):
             if mine[key] != other[key]:
                 raise RunError(
-                    f"The run {self.path} was trained on another data set than {data.path}: its {key} is {mine[key]}, there "
+                    f"The run {self.path} was trained on another data set than {data.path}; they differ in {key}: {mine[key]} against "
                     f"{other[key]}. Go on with its own data ({mine['path']}), or start a new run in another folder."
                 )
 
@@ -104,12 +117,15 @@ class Run:
         path = self.path / HISTORY
         if not path.is_file():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
         try:
-            return [{key: _number(key, text) for key, text in row.items()} for row in rows]
-        except (TypeError, ValueError) as error:
-            raise RunError(f"The history {path} is damaged ({error}): restore it, or remove it to go on without.") from error
+            with path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                rows = [{key: _number(key, text) for key, text in row.items()} for row in reader]
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError("other columns")
+        except (TypeError, ValueError, csv.Error) as error:
+            raise RunError(f"The history {path} is damaged ({error}): restore it; without it, what the epochs gave is lost.") from error
+        return rows
 
     def write_history(self, rows: list[dict]) -> None:
         """Write `history.csv`, beside and renamed."""

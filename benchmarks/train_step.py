@@ -1,7 +1,7 @@
 """How fast does it train? Clips/s of the step on one fixed batch, and of training on real records, side by side.
 
-    python benchmarks/train.py                      # the quick preset on the synthetic set
-    python benchmarks/train.py --preset original    # the published repository's size
+    python benchmarks/train_step.py                      # the quick preset on the synthetic set
+    python benchmarks/train_step.py --preset original    # the published repository's size
 
 The two are measured in turn, round by round, in one process, so that a machine that slows down slows both.
 """
@@ -60,6 +60,9 @@ def main() -> None:
     print(f"{preset.name} on {device}: batch {batch} of {'×'.join(map(str, shape))}, {arguments.rounds} rounds of {arguments.steps} steps")
     print(f"  one fixed batch  {fixed_rate:8.2f} clips/s (median)")
     print(f"  real records     {record_rate:8.2f} clips/s (median), {ratio:.3f} of the fixed batch's rate (median of rounds)")
+    print(f"  the input keeps up (at least 0.9): {'yes' if ratio >= 0.9 else 'no'}")
+    if preset.name == "original":
+        print(f"  at least 13 clips/s on two idle cores: {'yes' if fixed_rate >= 13 else 'no'}")
 
 
 def run_steps(step, source, batch: int, steps: int) -> float:
