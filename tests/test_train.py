@@ -356,8 +356,26 @@ def test_a_run_that_diverges_in_an_epoch_s_last_step_is_not_saved_as_good(go, tm
     with pytest.raises(RunError, match="not a number any more in epoch 1"):
         go("run", learning_rate=1e30, batch_size=24, epochs=3, warmup=0.0)
     assert not (tmp_path / "run" / "best.keras").exists()
-    assert not (tmp_path / "run" / "checkpoints" / "checkpoint").exists()
+    start = {path.name for path in (tmp_path / "run" / "checkpoints").glob("*.index")}
+    assert start == {"ckpt-1.index"}  # of the untrained network
     assert not (tmp_path / "run" / "history.csv").exists()
+
+
+def test_a_kill_before_the_first_epoch_s_checkpoint_repeats_the_epoch(prepared, tiny, trained, differing, tmp_path, monkeypatch):
+    save, calls = loop.Checkpoints.save, []
+
+    def killed(self):
+        calls.append(1)
+        if len(calls) == 2:  # the epoch's history and best network are on the disk
+            raise KeyboardInterrupt
+        save(self)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Checkpoints, "save", killed)
+        train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, device="cpu", show_progress=False)
+    assert (tmp_path / "run" / "history.csv").exists()
+    go_on(tmp_path / "run")
+    assert differing(trained, tmp_path / "run") == []
 
 
 # --- learning --------------------------------------------------------------------------------------------------------

@@ -180,6 +180,8 @@ class _Training:
             stack.enter_context(plain_disk_errors(self.run.path))
             stack.enter_context(tensorflow_errors_as_os_errors())
             stack.enter_context(_stop_on_interrupt(self.stop))
+            if not restored:  # before any epoch's files: a run that has some and no checkpoint has lost it
+                self.checkpoints.save()
             bar = stack.enter_context(self._bar())
             for epoch in range(done + 1, self.run.train.epochs + 1):
                 row = self._epoch(epoch, bar)
