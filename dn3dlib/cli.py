@@ -192,6 +192,20 @@ def scan(
 
 
 @app.command()
+def download(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="kth.")],
+    out: Annotated[Path | None, typer.Option(help="Where the videos go; default: NAME-videos in the kit's own data/.")] = None,
+    from_dir: Annotated[Path | None, typer.Option("--from", help="A folder of published files that you have; fetches nothing.")] = None,
+    as_json: JSON = False,
+) -> None:
+    """Fetch a data set from its owners, check it and unpack it; goes on where it was stopped."""
+    from dn3dlib.data.download import download as download_data
+
+    found = download_data(name, out, from_dir)
+    _print(as_json, found, lambda: f"{found['source']} holds the {found['videos']} videos of {name}. Next:\n  {found['next']}")
+
+
+@app.command()
 def info(
     target: Annotated[str, typer.Argument(metavar="PATH-or-PRESET", help="A prepared data set, a run, a video or a preset.")],
     as_json: JSON = False,
