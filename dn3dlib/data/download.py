@@ -151,7 +151,7 @@ def _fetch(mirrors: tuple[str, ...], file: Published, part: Path) -> Path:
             wrong.add(mirror)
             failures[mirror] = f"gave {error}"
         except (OSError, HTTPException, ValueError) as error:  # ValueError: an address to which it redirects
-            failures[mirror] = " ".join(str(error).strip("<>").split()) or type(error).__name__
+            failures[mirror] = " ".join(str(error).strip("<>").split())
     said = "; ".join(f"{mirror}: {why}" for mirror, why in failures.items())
     raise DataError(
         f"{file.name} cannot be fetched ({said}). Run this again later, it goes on where it stopped; or get the files by other "
