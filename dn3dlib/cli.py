@@ -27,46 +27,97 @@ JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, gpu:0 …")]
 SETTINGS = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as in --set model.depth=40; may be repeated.")]
 DATA = Annotated[Path, typer.Argument(help="A prepared data set.")]
+DATASET = Annotated[str, typer.Option(help="synthetic, kth, merl, ucf101, list or folder; see data/README.md.")]
+SOURCE = Annotated[Path | None, typer.Option(help="The raw videos; of synthetic: where they are made.")]
+PROTOCOLS = "schuldt2004, gu2017, singh2016, ucf101-1 … 3, lists, by-subject[:0.6,0.2,0.2], loso:SUBJECT, random-leaky"
+PROTOCOL = Annotated[str, typer.Option(help=f"Who trains, validates and tests: {PROTOCOLS}.")]
+CLASSES = Annotated[str, typer.Option(help="These classes alone, separated by commas.")]
+SUBJECT_PATTERN = Annotated[str, typer.Option(help="Of folder and list: a regular expression with one group, the subject.")]
+LABEL_PATTERN = Annotated[str, typer.Option(help="Of folder: a regular expression with one group, the class.")]
+BACKGROUND = Annotated[bool, typer.Option("--background", help="Of merl: a sixth class, what lies between the instances.")]
+TRAIN_LIST = Annotated[Path | None, typer.Option(help="Of list: a file of lines `path class`; paths below --source.")]
+VALIDATION_LIST = Annotated[Path | None, typer.Option(help="Of list; default: a sixth of the training subjects.")]
+TEST_LIST = Annotated[Path | None, typer.Option(help="Of list.")]
+SEED = Annotated[int, typer.Option(help="Of the synthetic set, of background windows and of protocols that draw.")]
 INTERRUPTED = 130
 
 
 @app.command()
+def catalog(
+    dataset: DATASET,
+    source: SOURCE = None,
+    protocol: PROTOCOL = "",
+    classes: CLASSES = "",
+    subject_pattern: SUBJECT_PATTERN = "",
+    label_pattern: LABEL_PATTERN = "",
+    background: BACKGROUND = False,
+    train_list: TRAIN_LIST = None,
+    validation_list: VALIDATION_LIST = None,
+    test_list: TEST_LIST = None,
+    annotated: Annotated[bool, typer.Option("--annotated", help="Count also what is annotated or listed but not there.")] = False,
+    seed: SEED = 0,
+    as_json: JSON = False,
+) -> None:
+    """Count what raw videos hold, by class and split, before anything is decoded."""
+    options = {"subject_pattern": subject_pattern, "label_pattern": label_pattern, "background": background, "annotated": annotated}
+    found = _split_catalog(dataset, source, protocol, classes, seed, (train_list, validation_list, test_list), options)
+    summary = {"dataset": dataset, "source": str(found.source_dir), "protocol": found.protocol, "seed": seed, **found.summary()}
+    _print(as_json, summary, lambda: _describe_catalog(summary))
+
+
+@app.command()
 def prepare(
-    dataset: Annotated[str, typer.Option(help="synthetic, kth or folder.")],
+    dataset: DATASET,
     out: Annotated[Path, typer.Option(help="The folder to make.")],
-    source: Annotated[Path | None, typer.Option(help="The raw videos; of synthetic: where they are made.")] = None,
+    source: SOURCE = None,
     preset: Annotated[str, typer.Option(help="Storage to fit this preset; see `dn3d presets`.")] = "quick",
     height: Annotated[int | None, typer.Option(help="Of a stored frame, in pixels.")] = None,
     width: Annotated[int | None, typer.Option(help="Of a stored frame, in pixels.")] = None,
     channels: Annotated[int | None, typer.Option(help="1: grey, 3: RGB.")] = None,
     settings: SETTINGS = None,
-    protocol: Annotated[str, typer.Option(help="schuldt2004, gu2017, by-subject[:0.6,0.2,0.2], random-leaky.")] = "",
-    classes: Annotated[str, typer.Option(help="These classes alone, separated by commas.")] = "",
-    subject_pattern: Annotated[str, typer.Option(help="Of folder: a regular expression with one group.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the synthetic set and of protocols that draw.")] = 0,
+    protocol: PROTOCOL = "",
+    classes: CLASSES = "",
+    subject_pattern: SUBJECT_PATTERN = "",
+    label_pattern: LABEL_PATTERN = "",
+    background: BACKGROUND = False,
+    train_list: TRAIN_LIST = None,
+    validation_list: VALIDATION_LIST = None,
+    test_list: TEST_LIST = None,
+    seed: SEED = 0,
     workers: Annotated[int | None, typer.Option(help="Decoding processes; default: one for each core.")] = None,
     as_json: JSON = False,
 ) -> None:
     """Turn raw videos into a prepared data set."""
     from dn3dlib.data.prepare import prepare as prepare_data
-    from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
 
     sizes = {"height": height, "width": width, "channels": channels}
     given = [f"storage.{name}={value}" for name, value in sizes.items() if value is not None]
     storage = apply_settings({"storage": find_preset(preset).storage}, given + (settings or []))["storage"]
-    catalog = read_catalog(dataset, source or "", subject_pattern, seed)
-    if classes:
-        catalog = catalog.only_classes(name.strip() for name in classes.split(",") if name.strip())
-    catalog = catalog.split_by(protocol or DEFAULT_PROTOCOLS[dataset], seed)
-    data = prepare_data(catalog, out, storage, workers)
+    options = {"subject_pattern": subject_pattern, "label_pattern": label_pattern, "background": background}
+    found = _split_catalog(dataset, source, protocol, classes, seed, (train_list, validation_list, test_list), options)
+    for line in _describe_absent(found.absent):
+        print(line, file=sys.stderr)
+    data = prepare_data(found, out, storage, workers)
     summary = data.summary()
     _print(as_json, summary, lambda: _describe_data(data, summary))
+
+
+def _split_catalog(dataset: str, source: Path | None, protocol: str, classes: str, seed: int, lists: tuple, options: dict):
+    """The catalog that `prepare` and `catalog` are asked for."""
+    from dn3dlib.data.protocols import SPLITS
+    from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
+
+    given = {split: path for split, path in zip(SPLITS, lists, strict=True) if path}
+    found = read_catalog(dataset, source or "", lists=given, seed=seed, **options)
+    if classes:
+        found = found.only_classes(name.strip() for name in classes.split(",") if name.strip())
+    return found.split_by(protocol or DEFAULT_PROTOCOLS[dataset], seed)
 
 
 @app.command()
 def split(
     data: DATA,
-    protocol: Annotated[str, typer.Option(help="schuldt2004, gu2017, by-subject[:0.6,0.2,0.2], random-leaky.")],
+    protocol: PROTOCOL,
     seed: Annotated[int, typer.Option(help="Of protocols that draw.")] = 0,
     as_json: JSON = False,
 ) -> None:
@@ -264,6 +315,24 @@ def _print(as_json: bool, value: dict, text: Callable[[], str]) -> None:
         print(json.dumps(value, ensure_ascii=False) if as_json else text(), flush=True)
     except BrokenPipeError:  # the reader has gone, as in `dn3d presets | head -1`; what Python writes at its end goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _describe_catalog(summary: dict) -> str:
+    parts = ("train", "validation", "test", "all")
+    counts = {kind: {part: summary[part][kind] for part in parts} for kind in ("sequences", "videos", "subjects")}
+    width = max(map(len, [*summary["classes"], *counts]))
+
+    def line(name: str, cells) -> str:
+        return f"  {name:<{width}} " + " ".join(f"{cell:>10}" for cell in cells)
+
+    lines = [f"{summary['source']}: {summary['dataset']}, protocol {summary['protocol']}", line("class", parts)]
+    lines += [line(name, (row[part] for part in parts)) for name, row in [*summary["classes"].items(), *counts.items()]]
+    return "\n".join([*lines, *_describe_absent(summary["absent"])])
+
+
+def _describe_absent(absent) -> list[str]:
+    first = ", ".join(absent[:3]) + " …" * (len(absent) > 3)
+    return [f"  not there, though the annotation or a list names them ({len(absent)}): {first}"] if absent else []
 
 
 def _describe_data(data, summary: dict) -> str:

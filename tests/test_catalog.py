@@ -1,19 +1,21 @@
-"""Catalogs of KTH and of folders, protocols, and the check that no split leaks."""
+"""Catalogs of KTH and of folders, by name and by the shell, and the check that no split leaks."""
 
 import dataclasses
+import json
+import re
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from dn3dlib.data.catalog import Catalog, Sequence, check_leaks, find_videos, folder_catalog
+from dn3dlib.data.catalog import Sequence, check_leaks, find_videos, folder_catalog
 from dn3dlib.data.kth import ANNOTATION, CLASSES, kth_catalog, read_annotation
-from dn3dlib.data.protocols import LEAKING_PROTOCOL, PROTOCOLS, SPLITS, split_of_each
-from dn3dlib.data.sources import read_catalog
+from dn3dlib.data.protocols import SPLITS
+from dn3dlib.data.sources import DATASETS, read_catalog
 from dn3dlib.errors import ConfigError, DataError
 
 PEOPLE = {f"person{number:02d}" for number in range(1, 26)}
+LISTED = "person01_boxing_d1 frames 1-9, 12-20\nperson02_walking_d3 frames 3-4\n"
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -23,14 +25,6 @@ def touch(root: Path, *names: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{number} {name}")
     return root
-
-
-def made_up(subjects: int, classes=("a", "b"), videos: int = 2) -> Catalog:
-    rows = [
-        Sequence(f"s{s}-{label}-{v}", f"{label}/s{s}-{v}.avi", label, f"s{s}")
-        for s in range(subjects) for label in classes for v in range(videos)
-    ]  # fmt: skip
-    return Catalog("folder", Path("nowhere"), tuple(rows))
 
 
 def refused(kind, call, *arguments, **named) -> str:
@@ -63,6 +57,47 @@ def test_real_kth(shared_data):
     people = {name: {s.subject for s in split.sequences if s.split == name} for name in SPLITS}
     assert shows == {"train": set(CLASSES), "validation": set(CLASSES), "test": set()}
     assert people == {"train": {"person14", "person15", "person16"}, "validation": {"person01", "person04"}, "test": set()}
+
+
+def test_all_of_kth_is_counted_without_its_videos(shared_data, tmp_path):
+    shutil.copy(shared_data / "kth" / ANNOTATION, tmp_path)
+    for source in (tmp_path, shared_data / "kth"):
+        catalog = kth_catalog(source, annotated=True)
+        assert len({s.video for s in catalog.sequences}) == 599 and len(catalog.sequences) == 2391
+        assert len({s.id for s in catalog.sequences}) == 2391 and len({s.subject for s in catalog.sequences}) == 25
+        for protocol, wanted in {"schuldt2004": (760, 768, 863), "gu2017": (1528, 0, 863)}.items():
+            summary = catalog.split_by(protocol).summary()
+            assert tuple(summary[split]["sequences"] for split in SPLITS) == wanted
+        assert len(catalog.absent) == (599 if source == tmp_path else 582)
+
+
+def test_the_windows_of_the_published_original_over_the_annotation(shared_data):
+    """16 frames every 10, over each video up to its last annotated frame; in one video the ranges are out of order."""
+    ranges = read_annotation(shared_data / "kth" / ANNOTATION)
+    lengths = {name: max(last for _, last in found) for name, found in ranges.items()}
+    assert sum((frames - 16) // 10 + 1 for frames in lengths.values()) == 28_249
+    assert [name for name, found in ranges.items() if found[-1][1] < lengths[name]] == ["person07_running_d4"]
+
+
+def test_annotated_videos_that_are_not_there_are_named(tmp_path):
+    touch(tmp_path, "boxing/person01_boxing_d1_uncomp.avi")
+    (tmp_path / ANNOTATION).write_text(LISTED)
+    catalog = kth_catalog(tmp_path)
+    assert [(s.id, s.start, s.stop) for s in catalog.sequences] == [("person01_boxing_d1#1", 0, 9), ("person01_boxing_d1#2", 11, 20)]
+    assert catalog.absent == ("walking/person02_walking_d3_uncomp.avi",)
+    assert catalog.split_by("gu2017").absent == catalog.only_classes(["boxing"]).absent == catalog.absent
+    assert [s.id for s in kth_catalog(tmp_path, annotated=True).sequences][2:] == ["person02_walking_d3#1"]
+    shutil.rmtree(tmp_path / "boxing")
+    sentence = refused(DataError, kth_catalog, tmp_path)
+    assert "None of the 2 videos that belong to kth is in" in sentence and "boxing/person01_boxing_d1_uncomp.avi" in sentence
+    (tmp_path / ANNOTATION).unlink()
+    assert f"There is no KTH annotation {ANNOTATION} in" in refused(DataError, kth_catalog, tmp_path, annotated=True)
+
+
+def test_one_video_in_two_places_is_refused(tmp_path):
+    touch(tmp_path, "boxing/person01_boxing_d1.avi", "copy/person01_boxing_d1_uncomp.avi")
+    sentence = refused(DataError, kth_catalog, tmp_path)
+    assert "boxing/person01_boxing_d1.avi and copy/person01_boxing_d1_uncomp.avi" in sentence
 
 
 def test_kth_without_annotation_takes_whole_videos(tmp_path):
@@ -107,7 +142,7 @@ def test_kth_names_what_does_not_fit(tmp_path):
     assert "holiday.avi is not of KTH's form" in refused(DataError, kth_catalog, tmp_path)
     shutil.rmtree(tmp_path / "boxing")
     touch(tmp_path, "boxing/person01_dancing_d1.avi")
-    assert "'dancing'" in refused(DataError, kth_catalog, tmp_path)
+    assert "person01_dancing_d1.avi is not of KTH's form" in refused(DataError, kth_catalog, tmp_path)
     shutil.rmtree(tmp_path / "boxing")
     touch(tmp_path, "boxing/person01_boxing_d1.avi", ANNOTATION)
     (tmp_path / ANNOTATION).write_text("person02_boxing_d1 frames 1-9\n")
@@ -143,6 +178,33 @@ def test_subjects_from_a_pattern(tmp_path):
     assert [s.subject for s in catalog.sequences] == ["2", "2", "3"]
 
 
+def test_subjects_and_classes_from_folders_inside(tmp_path):
+    touch(tmp_path, "jump/anna/1.avi", "jump/bob/a/1.avi", "wave/anna/2.mp4")
+    catalog = folder_catalog(tmp_path, r"^\w+/(\w+)/")
+    assert [(s.label, s.subject, s.id) for s in catalog.sequences] == [
+        ("jump", "anna", "jump/anna/1"), ("jump", "bob", "jump/bob/a/1"), ("wave", "anna", "wave/anna/2"),
+    ]  # fmt: skip
+    assert [s.label for s in folder_catalog(tmp_path, label_pattern=r"/(\w+)/").sequences] == ["anna", "bob", "anna"]
+
+
+def test_classes_from_file_names(tmp_path):
+    touch(tmp_path, "PS7A1P2T1.avi", "PS7A2P2T1.AVI", "more/PS7A1P3T1.mp4", "notes/readme.txt")
+    catalog = folder_catalog(tmp_path, r"P(\d)T", r"PS7A(\d)P")
+    assert catalog.classes == ("1", "2")
+    assert {s.video: (s.label, s.subject) for s in catalog.sequences} == {
+        "PS7A1P2T1.avi": ("1", "2"), "PS7A2P2T1.AVI": ("2", "2"), "more/PS7A1P3T1.mp4": ("1", "3"),
+    }  # fmt: skip
+
+
+def test_a_real_folder_without_class_folders(shared_data):
+    catalog = folder_catalog(shared_data / "ps7", r"P(\d)T", r"PS7A(\d)P")
+    for subject in "123":
+        summary = catalog.split_by(f"loso:{subject}").summary()
+        assert summary["classes"] == {label: {"train": 3, "validation": 3, "test": 3, "all": 9} for label in "123"}
+        assert {split: summary[split]["subjects"] for split in SPLITS} == dict.fromkeys(SPLITS, 1)
+
+
+@pytest.mark.parametrize("option", ["subject_pattern", "label_pattern"])
 @pytest.mark.parametrize(
     ("pattern", "kind", "said"),
     [
@@ -152,10 +214,10 @@ def test_subjects_from_a_pattern(tmp_path):
         (r"P(\d", ConfigError, "is no regular expression"),
     ],
 )
-def test_a_pattern_that_does_not_fit_is_refused(tmp_path, pattern, kind, said):
+def test_a_pattern_that_does_not_fit_is_refused(tmp_path, pattern, kind, said, option):
     touch(tmp_path, "jump/P2.mp4")
-    with pytest.raises(kind, match=said):
-        folder_catalog(tmp_path, pattern)
+    sentence = refused(kind, folder_catalog, tmp_path, **{option: pattern})
+    assert re.search(said, sentence) and f"--{option.replace('_', '-')} " in sentence
 
 
 def test_folders_that_are_no_data_set_are_refused(tmp_path):
@@ -165,7 +227,7 @@ def test_folders_that_are_no_data_set_are_refused(tmp_path):
     assert f"The class folder {tmp_path / 'b'} holds no video" in refused(DataError, folder_catalog, tmp_path)
     touch(tmp_path, "b/1.avi", "2.avi")
     sentence = refused(DataError, folder_catalog, tmp_path)
-    assert f"{tmp_path / '2.avi'} lies outside every class folder" in sentence and "<class>/2.avi" in sentence
+    assert f"{tmp_path / '2.avi'} lies outside every class folder" in sentence and "<class>/2.avi" in sentence and "--label-pattern" in sentence
     assert "is a file, not a folder" in refused(DataError, folder_catalog, tmp_path / "2.avi")
 
 
@@ -180,100 +242,58 @@ def test_some_classes_alone(tmp_path):
     assert "There is no class 'd'" in refused(DataError, catalog.only_classes, ["a", "d"])
 
 
+# --- by name, and by the shell ---------------------------------------------------------------------------------------
+
+
 def test_data_sets_by_name(source, tmp_path):
+    assert DATASETS == ("synthetic", "kth", "merl", "ucf101", "list", "folder")
     assert read_catalog("kth", source).classes == CLASSES
     assert "did you mean synthetic?" in refused(ConfigError, read_catalog, "sinthetic", source)
     assert "source folder is missing" in refused(ConfigError, read_catalog, "kth")
-    assert "is for --dataset folder" in refused(ConfigError, read_catalog, "kth", source, "(x)")
-
-
-# --- protocols -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_published_protocol_places_every_person_once(name):
-    assert set(PROTOCOLS[name]) == PEOPLE and set(PROTOCOLS[name].values()) <= set(SPLITS)
-
-
-def test_the_published_protocols_are_as_published():
-    def people(protocol, split):
-        return [int(person[-2:]) for person, place in PROTOCOLS[protocol].items() if place == split]
-
-    assert sorted(people("schuldt2004", "train")) == [11, 12, 13, 14, 15, 16, 17, 18]
-    assert sorted(people("schuldt2004", "validation")) == [1, 4, 19, 20, 21, 23, 24, 25]
-    assert sorted(people("schuldt2004", "test")) == [2, 3, 5, 6, 7, 8, 9, 10, 22]
-    assert people("gu2017", "train") == [*range(1, 17)] and people("gu2017", "test") == [*range(17, 26)]
-
-
-def test_a_published_protocol_has_no_place_for_strangers():
-    sentence = refused(DataError, made_up(3).split_by, "gu2017")
-    assert "'s0'" in sentence and "by-subject" in sentence
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_by_subject_keeps_each_subject_in_one_split(seed):
-    split = made_up(10).split_by("by-subject", seed)
-    places = {}
-    for row in split.sequences:
-        assert places.setdefault(row.subject, row.split) == row.split
-    assert Counter(places.values()) == {"train": 6, "validation": 2, "test": 2}
-    assert split == made_up(10).split_by("by-subject", seed)
-    assert (split.protocol, split.seed) == ("by-subject", seed)
-
-
-def test_the_seed_decides_who_stands_where():
-    assert len({made_up(10).split_by("by-subject", seed).sequences for seed in range(5)}) > 1
-
-
-def test_by_subject_does_not_depend_on_the_order_of_rows():
-    catalog = made_up(10)
-    backwards = dataclasses.replace(catalog, sequences=catalog.sequences[::-1])
-    assert set(catalog.split_by("by-subject").sequences) == set(backwards.split_by("by-subject").sequences)
+    assert "The seed is -1" in refused(ConfigError, read_catalog, "merl", source, background=True, seed=-1)
+    for dataset in ("kth", "merl", "ucf101", "folder"):
+        assert "does not exist" in refused(DataError, read_catalog, dataset, tmp_path / "none")
 
 
 @pytest.mark.parametrize(
-    ("protocol", "counts"),
+    ("dataset", "options", "said"),
     [
-        ("by-subject:0.5,0.25,0.25", (4, 2, 2)),
-        ("by-subject:1,0,0", (8, 0, 0)),
-        ("by-subject:0.5,0,0.5", (4, 0, 4)),
-        ("by-subject:0.98,0.01,0.01", (6, 1, 1)),  # a share, however small, is at least one subject
-        ("by-subject:0,0,1", (0, 0, 8)),
+        ("kth", {"subject_pattern": "(x)"}, "--subject-pattern is for --dataset folder or list, not for kth"),
+        ("list", {"label_pattern": "(x)"}, "--label-pattern is for --dataset folder, not for list"),
+        ("ucf101", {"background": True}, "--background is for --dataset merl, not for ucf101"),
+        ("folder", {"lists": {"test": Path("x")}}, "--test-list is for --dataset list, not for folder"),
+        ("folder", {"annotated": True}, "--annotated is for --dataset kth or merl or ucf101 or list, not for folder"),
     ],
 )
-def test_shares_of_the_subjects(protocol, counts):
-    places = {s.subject: s.split for s in made_up(8).split_by(protocol).sequences}
-    found = Counter(places.values())
-    assert tuple(found[split] for split in SPLITS) == counts
+def test_an_option_of_another_data_set_is_refused(source, dataset, options, said):
+    assert said in refused(ConfigError, read_catalog, dataset, source, **options)
 
 
-@pytest.mark.parametrize("videos", [3, 4, 5, 9, 20])
-def test_every_split_sees_every_class_where_each_video_is_its_own_subject(tmp_path, videos):
-    touch(tmp_path, *(f"{label}/{n}.avi" for label in "abc" for n in range(videos)))
-    for seed in range(3):
-        rows = folder_catalog(tmp_path).split_by("by-subject", seed).sequences
-        assert {(s.label, s.split) for s in rows} == {(label, split) for label in "abc" for split in SPLITS}
+def test_the_shell_counts_before_anything_is_decoded(shell, tmp_path):
+    touch(tmp_path, "boxing/person01_boxing_d1_uncomp.avi")
+    (tmp_path / ANNOTATION).write_text(LISTED)
+    command = ("catalog", "--dataset", "kth", "--source", tmp_path, "--protocol", "gu2017")
+    status, out, _ = shell(*command, "--json")
+    found = json.loads(out)
+    assert status == 0 and found["train"] == {"videos": 1, "sequences": 2, "subjects": 1}
+    assert found["classes"] == {"boxing": {"train": 2, "validation": 0, "test": 0, "all": 2}}
+    assert (found["dataset"], found["protocol"], found["absent"]) == ("kth", "gu2017", ["walking/person02_walking_d3_uncomp.avi"])
+    status, out, _ = shell(*command)
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert status == 0 and rows["class"] == ["train", "validation", "test", "all"]
+    assert rows["boxing"] == rows["sequences"] == ["2", "0", "0", "2"] and rows["subjects"] == ["1", "0", "0", "1"]
+    assert "not there, though the annotation or a list names them (1): walking/person02_walking_d3_uncomp.avi\n" in out
+    status, out, _ = shell(*command, "--annotated", "--classes", "walking", "--json")
+    assert status == 0 and json.loads(out)["classes"] == {"walking": {"train": 1, "validation": 0, "test": 0, "all": 1}}
 
 
-@pytest.mark.parametrize(
-    "fractions", ["0.5,0.5", "0.5,0.5,0.5", "0.6,0.2,0.1", "-0.2,0.6,0.6", "a,b,c", "", "0.6,0.2,0.2,0", "nan,0.5,0.5", "inf,0,0"]
-)
-def test_shares_that_are_none_are_refused(fractions):
-    assert "by-subject" in refused(ConfigError, made_up(5).split_by, f"by-subject:{fractions}")
-
-
-def test_an_unknown_protocol_names_the_nearest():
-    assert "did you mean schuldt2004?" in refused(ConfigError, made_up(5).split_by, "schuld2004")
-    assert "did you mean by-subject?" in refused(ConfigError, made_up(5).split_by, "by_subject")
-
-
-def test_random_leaky_leaks_and_says_so():
-    split = made_up(10).split_by(LEAKING_PROTOCOL, 0)
-    places = {(s.subject, s.split) for s in split.sequences}
-    assert len(places) > 10 and split.protocol == LEAKING_PROTOCOL
-    assert split == made_up(10).split_by(LEAKING_PROTOCOL, 0) != made_up(10).split_by(LEAKING_PROTOCOL, 1)
-    with pytest.raises(DataError, match="leaks"):
-        check_leaks(split.sequences)
+def test_prepare_names_what_is_not_there(shell, source, tmp_path):
+    video = "boxing/person01_boxing_d1_uncomp.avi"
+    (tmp_path / "kth" / "boxing").mkdir(parents=True)
+    shutil.copy(source / video, tmp_path / "kth" / video)
+    (tmp_path / "kth" / ANNOTATION).write_text(LISTED)
+    status, _, err = shell("prepare", "--dataset", "kth", "--source", tmp_path / "kth", "--out", tmp_path / "data", "--workers", 1)
+    assert status == 0 and "not there, though the annotation or a list names them (1): walking/" in err
 
 
 # --- leaks -----------------------------------------------------------------------------------------------------------
@@ -308,27 +328,6 @@ def test_two_copies_of_one_file_in_two_splits_are_refused_naming_both(tmp_path):
     assert f"{one} (train)" in sentence and f"{other} (test)" in sentence and "identical" in sentence
     # The same copy within one split is no leak.
     assert folder_catalog(tmp_path).split_by("by-subject:1,0,0").classes == ("a",)
-
-
-def of_subjects(shown: dict[str, str]) -> list[Sequence]:
-    """One sequence for each letter of what a subject shows."""
-    return [Sequence(f"{who} {label}", f"{who} {label}.avi", label, who) for who, labels in shown.items() for label in labels]
-
-
-def test_subjects_who_show_different_classes_are_dealt_out_too():
-    rows = of_subjects({"p1": "abcdef", "p2": "a", "p3": "ab", "p4": "bc", "p5": "acd"})
-    splits = split_of_each(rows, "by-subject")
-    assert [len({r.subject for r, s in zip(rows, splits, strict=True) if s == split}) for split in SPLITS] == [3, 1, 1]
-
-
-def test_a_split_without_a_share_gets_nobody():
-    rows = of_subjects({f"p{n}": "ab" for n in range(5)})
-    assert set(split_of_each(rows, "by-subject:0,0.5,0.5")) == {"validation", "test"}
-
-
-def test_a_negative_seed_is_refused():
-    with pytest.raises(ConfigError, match="seed is -1"):
-        split_of_each(of_subjects({"p": "a"}), "by-subject", -1)
 
 
 def test_a_subject_pattern_that_finds_nothing_is_refused(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dn3dlib.config import nearest
-from dn3dlib.data.protocols import BY_SUBJECT, LEAKING_PROTOCOL, split_of_each
+from dn3dlib.data.protocols import BY_SUBJECT, LEAKING_PROTOCOL, SPLITS, split_of_each
 from dn3dlib.errors import ConfigError, DataError
 
 VIDEO_ENDINGS = frozenset(".avi .mp4 .mov .mkv .webm .mpg .mpeg .m4v .wmv .flv .3gp .ogv .mts .ts".split())
@@ -26,17 +26,19 @@ class Sequence:
     start: int = 0  # first frame, counted from 0
     stop: int | None = None  # one past the last frame; None: to the end of the video
     split: str = ""  # train, validation, test; empty before a protocol has been applied
+    listed: tuple[tuple[str, str], ...] = ()  # (protocol, split), as the owner's lists say
 
 
 @dataclass(frozen=True)
 class Catalog:
     """The sequences of one data set, and the protocol that split them. Taught in notebook 01."""
 
-    dataset: str  # synthetic, kth, folder …
+    dataset: str  # synthetic, kth, merl …
     source_dir: Path
     sequences: tuple[Sequence, ...]
     protocol: str = ""
     seed: int = 0
+    absent: tuple[str, ...] = ()  # videos that the annotation names but that are not there, relative to source_dir
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,10 +61,21 @@ class Catalog:
         """
         splits = split_of_each(self.sequences, protocol, seed)
         rows = tuple(dataclasses.replace(s, split=split) for s, split in zip(self.sequences, splits, strict=True))
-        split = Catalog(self.dataset, self.source_dir, rows, protocol, seed)
+        split = dataclasses.replace(self, sequences=rows, protocol=protocol, seed=seed)
         if protocol != LEAKING_PROTOCOL:
             check_leaks(split.sequences, lambda video: self.source_dir / video)
         return split
+
+    def summary(self) -> dict:
+        """By split and in all: videos, sequences, subjects, and the sequences of each class; and the absent videos."""
+        parts = {split: [s for s in self.sequences if s.split == split] for split in SPLITS} | {"all": self.sequences}
+        counts = {part: Counter(s.label for s in rows) for part, rows in parts.items()}
+        return {
+            **{part: {"videos": len({s.video for s in rows}), "sequences": len(rows), "subjects": len({s.subject for s in rows})}
+               for part, rows in parts.items()},
+            "classes": {label: {part: counts[part][label] for part in parts} for label in self.classes},
+            "absent": list(self.absent),
+        }  # fmt: skip
 
 
 def find_videos(root: Path) -> list[Path]:
@@ -78,59 +91,104 @@ def find_videos(root: Path) -> list[Path]:
     )
 
 
-def folder_catalog(source_dir: Path, subject_pattern: str = "") -> Catalog:
-    """The catalog of `<source_dir>/<class>/<video>`: each video one sequence.
-
-    Args:
-        source_dir: the folder of class folders.
-        subject_pattern: a regular expression with one group, searched in the file's name, that gives the subject; without
-            it each video is its own subject.
+def named_files(source_dir: Path, paths: Iterable[Path], form: re.Pattern, shown: str) -> dict[str, str]:
+    """What the one group of `form` finds in a file's name, in lower case → the file, relative to the source.
 
     Raises:
-        DataError: an empty folder, a class folder without videos, a video outside every class folder, a name that the
+        DataError: a name that is not of the form, which `shown` says in words; two files that say to be the same.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        match, relative = form.fullmatch(path.name), str(path.relative_to(source_dir))
+        if not match:
+            raise DataError(f"The name of {path} is not of {shown}: rename it, or use --dataset folder.")
+        if (other := found.setdefault(match[1].lower(), relative)) != relative:
+            raise DataError(f"The files {other} and {relative} in {source_dir} have one name: remove one of them.")
+    return found
+
+
+def annotated_catalog(dataset: str, source_dir: Path, sequences: Iterable[Sequence], annotated: bool) -> Catalog:
+    """The catalog of what an annotation or list names: the sequences whose video is there, or with `annotated` all.
+
+    Raises:
+        DataError: none of the videos is there, and they are needed.
+    """
+    sequences = tuple(sequences)
+    videos = sorted({s.video for s in sequences})
+    absent = tuple(video for video in videos if not (source_dir / video).is_file())
+    if not annotated:
+        if len(absent) == len(videos):
+            raise DataError(
+                f"None of the {len(videos)} videos that belong to {dataset} is in {source_dir}, such as {videos[0]}: check the "
+                "path; `dn3d catalog --annotated` counts without the videos."
+            )
+        missing = set(absent)
+        sequences = tuple(s for s in sequences if s.video not in missing)
+    return Catalog(dataset, source_dir, sequences, absent=absent)
+
+
+def folder_catalog(source_dir: Path, subject_pattern: str = "", label_pattern: str = "") -> Catalog:
+    """The catalog of `<source_dir>/<class>/…/<video>`: each video one sequence.
+
+    Args:
+        source_dir: the folder of class folders; with `label_pattern` any folder of videos, flat or nested.
+        subject_pattern: finds the subject, see `pattern_finder`; without it each video is its own subject.
+        label_pattern: finds the class; without it the class is the first folder below `source_dir`.
+
+    Raises:
+        DataError: an empty folder, a class folder without videos, a video outside every class folder, a name that a
             pattern does not match.
         ConfigError: a pattern that is no regular expression with one group.
     """
     source_dir = Path(source_dir)
-    find_subject = _subject_finder(subject_pattern)
-    videos = find_videos(source_dir)
+    find_subject = pattern_finder("--subject-pattern", subject_pattern) if subject_pattern else str
+    find_label = pattern_finder("--label-pattern", label_pattern) if label_pattern else lambda video: _class_folder(source_dir, video)
+    videos = [path.relative_to(source_dir) for path in find_videos(source_dir)]
     if not videos:
         raise DataError(f"There is no video in {source_dir}: it should hold one folder for each class, with videos inside.")
-    sequences = []
-    for path in videos:
-        relative = path.relative_to(source_dir)
-        if len(relative.parts) < 2:
-            raise DataError(f"The video {path} lies outside every class folder: move it to {source_dir}/<class>/{path.name}.")
-        sequences.append(Sequence(str(relative.with_suffix("")), str(relative), relative.parts[0], find_subject(relative)))
+    sequences = [Sequence(str(video.with_suffix("")), str(video), find_label(video), find_subject(video)) for video in videos]
     for folder in sorted(p for p in source_dir.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        if not any(s.label == folder.name for s in sequences):
+        if not label_pattern and not any(s.label == folder.name for s in sequences):
             raise DataError(f"The class folder {folder} holds no video: add videos to it, or remove it.")
-    return Catalog("folder", source_dir, tuple(_with_unique_ids(sequences)))
+    return Catalog("folder", source_dir, with_unique_ids(sequences))
 
 
-def _subject_finder(pattern: str) -> Callable[[Path], str]:
-    if not pattern:
-        return lambda relative: str(relative)
+def _class_folder(source_dir: Path, video: Path) -> str:
+    if len(video.parts) < 2:
+        raise DataError(
+            f"The video {source_dir / video} lies outside every class folder: move it to {source_dir}/<class>/{video.name}, or "
+            "say with --label-pattern which part of a file's name is its class."
+        )
+    return video.parts[0]
+
+
+def pattern_finder(option: str, pattern: str) -> Callable[[Path], str]:
+    """What the one group of a regular expression finds in a file's name, or if not there in its path below the source.
+
+    Raises:
+        ConfigError: no regular expression with one group. The function that it returns raises DataError for a file
+            that the pattern does not match.
+    """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"--subject-pattern {pattern!r} is no regular expression: {error}.") from error
+        raise ConfigError(f"{option} {pattern!r} is no regular expression: {error}.") from error
     if compiled.groups != 1:
-        raise ConfigError(f"--subject-pattern {pattern!r} has {compiled.groups} groups, but must have one: the subject's name.")
+        raise ConfigError(f"{option} {pattern!r} has {compiled.groups} groups, but must have one, in brackets: what it looks for.")
 
-    def find(relative: Path) -> str:
-        match = compiled.search(relative.name)
+    def find(video: Path) -> str:
+        match = compiled.search(video.name) or compiled.search(video.as_posix())
         if not match or not match[1]:
-            raise DataError(f"--subject-pattern {pattern!r} does not match the file name {relative}: change the pattern or the name.")
+            raise DataError(f"{option} {pattern!r} does not match the file name {video}: change the pattern or the name.")
         return match[1]
 
     return find
 
 
-def _with_unique_ids(sequences: list[Sequence]) -> list[Sequence]:
+def with_unique_ids(sequences: list[Sequence]) -> tuple[Sequence, ...]:
     """Two files that differ in the ending only keep it in their ids."""
     counts = Counter(s.id for s in sequences)
-    return [dataclasses.replace(s, id=s.video) if counts[s.id] > 1 else s for s in sequences]
+    return tuple(dataclasses.replace(s, id=s.video) if counts[s.id] > 1 else s for s in sequences)
 
 
 def check_leaks(sequences: Iterable[Sequence], path_of: Callable[[str], Path] | None = None) -> None:

@@ -6,56 +6,51 @@ The synthetic set comes under the same names, so it is read here too.
 import re
 from pathlib import Path
 
-from dn3dlib.data.catalog import Catalog, Sequence, find_videos
+from dn3dlib.data.catalog import Catalog, Sequence, annotated_catalog, find_videos, named_files
 from dn3dlib.errors import DataError
 
 CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 ANNOTATION = "00sequences.txt"
 
-_NAME = re.compile(r"person(\d\d)_([a-z]+)_d(\d)(?:_uncomp)?", re.IGNORECASE)
+_NAME = re.compile(rf"(person\d\d_(?:{'|'.join(CLASSES)})_d\d)(?:_uncomp)?\.\w+", re.IGNORECASE)
 _LINE = re.compile(r"(person\d\d_[a-z]+_d\d)\s+frames\s+(.+)")
 _RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
 
 
-def kth_catalog(source_dir: Path, dataset: str = "kth") -> Catalog:
+def kth_catalog(source_dir: Path, dataset: str = "kth", annotated: bool = False) -> Catalog:
     """The catalog of a folder in KTH's layout: annotated sequences if `00sequences.txt` is there, else whole videos.
 
     Args:
         source_dir: holds `<class>/personNN_<class>_dM_uncomp.avi`, some or all of them, and perhaps the annotation.
         dataset: the catalog's name for itself.
+        annotated: take every annotated sequence, also of videos that are not there.
 
     Raises:
-        DataError: no video, a file name of another form, a class that is none of KTH's, a video without annotation, an
-            annotation that cannot be read.
+        DataError: no video, a file name of another form or class, a video without annotation, an annotation that is
+            missing or cannot be read.
     """
     source_dir = Path(source_dir)
-    videos = find_videos(source_dir)
-    if not videos:
-        raise DataError(f"There is no KTH video in {source_dir}: it should hold <class>/personNN_<class>_dM_uncomp.avi.")
+    form = f"KTH's form personNN_<class>_dM_uncomp.avi with a class of {', '.join(CLASSES)}"
+    videos = named_files(source_dir, find_videos(source_dir), _NAME, form)
     annotation = source_dir / ANNOTATION
-    ranges = read_annotation(annotation) if annotation.is_file() else None
-    sequences = []
-    for path in videos:
-        person, label, scenario = _parse_name(path)
-        video = f"person{person}_{label}_d{scenario}"
-        relative = str(path.relative_to(source_dir))
-        if ranges is None:
-            sequences.append(Sequence(video, relative, label, f"person{person}"))
-            continue
-        if video not in ranges:
-            raise DataError(f"The annotation {annotation} has no line for {video}: add it, or remove the video {path}.")
-        for number, (first, last) in enumerate(ranges[video], 1):
-            sequences.append(Sequence(f"{video}#{number}", relative, label, f"person{person}", first - 1, last))
-    return Catalog(dataset, source_dir, tuple(sequences))
-
-
-def _parse_name(path: Path) -> tuple[str, str, str]:
-    match = _NAME.fullmatch(path.stem)
-    if not match:
-        raise DataError(f"The name of {path} is not of KTH's form personNN_<class>_dM_uncomp.avi: rename it, or use --dataset folder.")
-    if match[2].lower() not in CLASSES:
-        raise DataError(f"The class {match[2]!r} in the name of {path} is none of KTH's six: {', '.join(CLASSES)}.")
-    return match[1], match[2].lower(), match[3]
+    if not annotation.is_file() and (annotated or not videos):
+        raise DataError(
+            f"There is no KTH {f'annotation {ANNOTATION}' if annotated else 'video'} in {source_dir}: it should hold "
+            f"<class>/personNN_<class>_dM_uncomp.avi and {ANNOTATION}."
+        )
+    if not annotation.is_file():
+        rows = [Sequence(name, video, name.split("_")[1], name.split("_")[0]) for name, video in videos.items()]
+        return Catalog(dataset, source_dir, tuple(rows))
+    ranges = read_annotation(annotation)
+    for name in videos:
+        if name not in ranges:
+            raise DataError(f"The annotation {annotation} has no line for {name}: add it, or remove {videos[name]}.")
+    rows = []
+    for name, found in ranges.items():
+        person, label, _ = name.split("_")
+        video = videos.get(name, f"{label}/{name}_uncomp.avi")
+        rows += [Sequence(f"{name}#{n}", video, label, person, first - 1, last) for n, (first, last) in enumerate(found, 1)]
+    return annotated_catalog(dataset, source_dir, sorted(rows, key=lambda row: row.video), annotated)
 
 
 def read_annotation(path: Path) -> dict[str, list[tuple[int, int]]]:

@@ -1,5 +1,6 @@
 """Protocols: which subject stands in which split, as data sets' papers say or as drawn from a seed."""
 
+import difflib
 from collections import defaultdict
 
 import numpy as np
@@ -9,53 +10,65 @@ from dn3dlib.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
 BY_SUBJECT = "by-subject"
+LEAVE_ONE_OUT = "loso"
 LEAKING_PROTOCOL = "random-leaky"
 DEFAULT_FRACTIONS = (0.6, 0.2, 0.2)
+HELD_OUT_FRACTIONS = (5 / 6, 1 / 6, 0.0)  # of the training subjects, where an owner's lists have no validation part
 
 
-def _people(numbers) -> list[str]:
-    return [f"person{number:02d}" for number in numbers]
-
-
-def _places(**splits) -> dict[str, str]:
-    return {person: split for split, numbers in splits.items() for person in _people(numbers)}
+def _places(who: str, **splits) -> dict[str, str]:
+    return {f"{who}{number:02d}": split for split, numbers in splits.items() for number in numbers}
 
 
 PROTOCOLS = {
     # The data set's own paper; the numbers stand in the head of 00sequences.txt.
     "schuldt2004": _places(
-        train=range(11, 19), validation=(19, 20, 21, 23, 24, 25, 1, 4), test=(22, 2, 3, 5, 6, 7, 8, 9, 10)
+        "person", train=range(11, 19), validation=(19, 20, 21, 23, 24, 25, 1, 4), test=(22, 2, 3, 5, 6, 7, 8, 9, 10)
     ),
     # The thesis (Gu 2017, chapter 5): no validation part.
-    "gu2017": _places(train=range(1, 17), test=range(17, 26)),
+    "gu2017": _places("person", train=range(1, 17), test=range(17, 26)),
+    # MERL Shopping's own paper (Singh et al., CVPR 2016).
+    "singh2016": _places("subject", train=range(1, 21), validation=range(21, 27), test=range(27, 42)),
 }
+
+
+def check_seed(seed: int) -> None:
+    """Raise ConfigError for a seed from which nothing can be drawn."""
+    if seed < 0:
+        raise ConfigError(f"The seed is {seed}, but must be 0 or more.")
 
 
 def split_of_each(sequences, protocol: str, seed: int = 0) -> list[str]:
     """The split that `protocol` gives each sequence. Taught in notebook 01.
 
     Args:
-        sequences: rows with `subject`, `label` and `video`, of a catalog or of a prepared data set.
-        protocol: a data set's own (schuldt2004, gu2017), `by-subject` (60 % / 20 % / 20 % of the subjects),
-            `by-subject:0.5,0.25,0.25`, or `random-leaky` (sequences at random, subjects in several splits: for the lesson).
+        sequences: rows with `subject`, `label`, `video` and `listed`, of a catalog or of a prepared data set.
+        protocol: a data set's own (schuldt2004, gu2017, singh2016); lists (ucf101-1, lists: if they do not say who
+            validates, a sixth of each class's training subjects); `by-subject` (60 % / 20 % / 20 % of the subjects) or
+            `by-subject:0.5,0.25,0.25`; `loso:<subject>` (leave one subject out: that one is tested, the next in sorted
+            order validates); or `random-leaky` (sequences at random, subjects in several splits: for the lesson).
         seed: of the draw, where the protocol draws.
 
     Raises:
-        ConfigError: no such protocol, or shares that do not add up to 1.
-        DataError: a subject without a place in the protocol.
+        ConfigError: no such protocol or subject, or shares that do not add up to 1.
+        DataError: a subject without a place in the protocol, a video that its lists do not name, too few subjects.
     """
-    if seed < 0:
-        raise ConfigError(f"The seed is {seed}, but must be 0 or more.")
+    check_seed(seed)
     sequences = list(sequences)
+    lists = sorted({name for sequence in sequences for name, _ in sequence.listed})
     name, colon, argument = protocol.partition(":")
+    if protocol == LEAKING_PROTOCOL:
+        return [str(s) for s in np.random.default_rng(seed).choice(SPLITS, size=len(sequences), p=DEFAULT_FRACTIONS)]
+    if protocol in lists:
+        return _by_lists(sequences, protocol, seed)
     if name == BY_SUBJECT:
         places = _subjects_by_fraction(sequences, _fractions(argument) if colon else DEFAULT_FRACTIONS, seed)
-    elif protocol == LEAKING_PROTOCOL:
-        return [str(s) for s in np.random.default_rng(seed).choice(SPLITS, size=len(sequences), p=DEFAULT_FRACTIONS)]
+    elif name == LEAVE_ONE_OUT:
+        places = _leave_one_out(sequences, argument)
     elif protocol in PROTOCOLS:
         places = PROTOCOLS[protocol]
     else:
-        names = [*PROTOCOLS, BY_SUBJECT, LEAKING_PROTOCOL]
+        names = [*lists, *PROTOCOLS, BY_SUBJECT, f"{LEAVE_ONE_OUT}:SUBJECT", LEAKING_PROTOCOL]
         raise ConfigError(f"There is no protocol {protocol!r}: {nearest(protocol, names)}")
     for sequence in sequences:
         if sequence.subject not in places:
@@ -64,6 +77,34 @@ def split_of_each(sequences, protocol: str, seed: int = 0) -> list[str]:
                 f"choose protocol {BY_SUBJECT}, which takes any subject."
             )
     return [places[sequence.subject] for sequence in sequences]
+
+
+def _by_lists(sequences: list, protocol: str, seed: int) -> list[str]:
+    """What the owner's lists say; where they name no validation part, it is drawn from the training subjects."""
+    splits = [dict(sequence.listed).get(protocol) for sequence in sequences]
+    if None in splits:
+        video = sequences[splits.index(None)].video
+        raise DataError(f"The lists of protocol {protocol} do not name the video {video}: add it to one of them, or remove it.")
+    if "validation" in splits:
+        return splits
+    training = [sequence for sequence, split in zip(sequences, splits, strict=True) if split == "train"]
+    shown_by = defaultdict(set)
+    for sequence in training:
+        shown_by[sequence.label].add(sequence.subject)
+    alone = set().union(*(subjects for subjects in shown_by.values() if len(subjects) == 1))  # training needs them
+    places = _subjects_by_fraction([s for s in training if s.subject not in alone], HELD_OUT_FRACTIONS, seed)
+    return [places.get(s.subject, split) if split == "train" else split for s, split in zip(sequences, splits, strict=True)]
+
+
+def _leave_one_out(sequences: list, subject: str) -> dict[str, str]:
+    subjects = sorted({sequence.subject for sequence in sequences})
+    if subject not in subjects:
+        close = difflib.get_close_matches(subject, subjects, n=3, cutoff=0)
+        raise ConfigError(f"--protocol {LEAVE_ONE_OUT}:{subject} names no subject of this data set; the nearest are: {', '.join(close)}.")
+    if len(subjects) < 3:
+        raise DataError(f"--protocol {LEAVE_ONE_OUT}:{subject} needs three subjects, to train, to validate and to test, but there are {len(subjects)}.")
+    following = subjects[(subjects.index(subject) + 1) % len(subjects)]
+    return dict.fromkeys(subjects, "train") | {following: "validation", subject: "test"}
 
 
 def _fractions(argument: str) -> tuple[float, ...]:
