@@ -37,6 +37,16 @@ def _one_of(value, choices) -> tuple[bool, str]:
     return value in choices, "one of " + ", ".join(choices)
 
 
+def _is_region(region: tuple) -> bool:
+    if not region:
+        return True
+    if len(region) != 4 or any(isinstance(n, bool) or not isinstance(n, int | float) for n in region):
+        return False
+    left, top, right, bottom = region
+    in_order = 0 <= left < right and 0 <= top < bottom  # not so with NaN
+    return in_order and (max(region) <= 1 or all(isinstance(n, int) for n in region))
+
+
 @dataclass(frozen=True)
 class StorageConfig:
     """How frames are stored; fixed when a data set is prepared."""
@@ -48,8 +58,12 @@ class StorageConfig:
     fit: str = "stretch"  # how another aspect ratio is fitted: stretch, crop the centre, or pad with black
     encoding: str = "jpeg"  # jpeg: small; png: lossless
     quality: int = 95  # of jpeg, 1 to 100
+    short_side: int = 0  # pixels; instead of height and width: the longer side follows the first video's aspect ratio
+    region: tuple = ()  # part of the video that is kept: left, top, right, bottom, in pixels, or as shares up to 1
 
     def __post_init__(self):
+        if isinstance(self.region, list):  # as JSON has it
+            object.__setattr__(self, "region", tuple(self.region))
         _check_types(self)
         _check(
             self,
@@ -60,8 +74,17 @@ class StorageConfig:
                 "fit": _one_of(self.fit, ("stretch", "crop", "pad")),
                 "encoding": _one_of(self.encoding, ("jpeg", "png")),
                 "quality": (1 <= self.quality <= 100, "from 1 to 100"),
+                "short_side": (self.short_side == 0 or 8 <= self.short_side <= 4096, "0 (off), or from 8 to 4096"),
+                "region": (_is_region(self.region), "empty or left, top, right, bottom, as in [40,0,600,400] or [0.1,0,0.9,1]"),
             },
         )
+
+    def for_frame(self, height: int, width: int) -> "StorageConfig":
+        """The config with `short_side` turned into height and width, for frames (their `region`) of `height` × `width`."""
+        if not self.short_side:
+            return self
+        scale = self.short_side / min(height, width)
+        return dataclasses.replace(self, height=round(height * scale), width=round(width * scale), short_side=0)
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ class ConfigError(Dn3dError):
 class VideoError(Dn3dError):
     """A video cannot be read as asked.
 
-    `reason` is the short form for tables: missing, a directory, empty, no video stream, truncated, …
+    `reason` is the short form for tables: missing, empty, no video stream, … (`dn3dlib.data.judgement` lists them).
     """
 
     def __init__(self, message: str, reason: str):

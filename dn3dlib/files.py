@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from dn3dlib.errors import Dn3dError
 from dn3dlib.quiet import import_quietly
@@ -51,6 +52,23 @@ def remove_leftovers(target: Path) -> list[Path]:
             shutil.rmtree(path, ignore_errors=True)
             leftovers.append(path)
     return leftovers
+
+
+@contextmanager
+def only_one_at(target: Path) -> Iterator[None]:
+    """Hold `target` against other processes; raises Dn3dError where one holds it already. A kill frees it."""
+    path = target.with_name(f"{target.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise Dn3dError(f"Another process is at work on {target}: wait until it is done, or choose another folder.") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: whoever opens it next makes a new one
+        lock.release()
 
 
 @contextmanager

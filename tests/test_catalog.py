@@ -292,8 +292,8 @@ def test_prepare_names_what_is_not_there(shell, source, tmp_path):
     (tmp_path / "kth" / "boxing").mkdir(parents=True)
     shutil.copy(source / video, tmp_path / "kth" / video)
     (tmp_path / "kth" / ANNOTATION).write_text(LISTED)
-    status, _, err = shell("prepare", "--dataset", "kth", "--source", tmp_path / "kth", "--out", tmp_path / "data", "--workers", 1)
-    assert status == 0 and "not there, though the annotation or a list names them (1): walking/" in err
+    status, out, _ = shell("prepare", "--dataset", "kth", "--source", tmp_path / "kth", "--out", tmp_path / "data", "--workers", 1)
+    assert status == 0 and "not there, though the annotation or a list names them (1): walking/" in out
 
 
 # --- leaks -----------------------------------------------------------------------------------------------------------

@@ -91,16 +91,17 @@ def test_scan(answer, shell, numbered_video, tmp_path):
     found = answer("scan", tmp_path, "--workers", 1)
     assert found["bad"] == 1 and [row["video"] for row in found["videos"]] == ["a/good.avi", "text.avi"]
     good, bad = found["videos"]
-    assert (good["width"], good["height"], good["frames"], good["fps"], good["problem"]) == (32, 32, 12, 25.0, "")
+    assert (good["width"], good["height"], good["frames"], good["fps"]) == (32, 32, 12, 25.0)
+    assert good["usable"] and good["reason"] == "shorter than a clip (12 of 16 frames)"
     assert bad["reason"] == "no video stream" and bad["frames"] is None
     status, out, _ = shell("scan", tmp_path, "--workers", 1)
-    assert status == 0 and out.splitlines()[-1] == "2 videos, 1 that cannot be used"
+    assert status == 0 and "2 videos, 1 that cannot be used; 0 other files passed over" in out.splitlines()
 
 
 def test_scan_of_real_videos_whose_headers_lie(answer, shared_data):
     found = answer("scan", shared_data / "odd")
     assert len(found["videos"]) > 0
-    assert any(row["frames"] != row["frames_in_header"] for row in found["videos"] if not row["problem"])
+    assert any(row["frames"] != row["frames_in_header"] for row in found["videos"] if row["usable"])
 
 
 def test_info_of_a_preset(answer):
@@ -268,7 +269,7 @@ def test_a_flipped_byte_a_foreign_manifest_and_another_runs_data(refused, prepar
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch):
-    monkeypatch.setattr(cli, "_info", lambda target: 1 / 0)
+    monkeypatch.setattr(runs, "_info", lambda target: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["info", "quick"])
 
@@ -295,7 +296,7 @@ def test_quick_commands_do_not_wait_for_tensorflow(arguments):
 
 
 def test_a_fault_of_ours_ends_with_1(tmp_path):
-    done = python("-c", "import sys; from dn3dlib import cli; cli._info = None; sys.exit(cli.main(['info', 'quick']))")
+    done = python("-c", "import sys; from dn3dlib import cli; cli.runs._info = None; sys.exit(cli.main(['info', 'quick']))")
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 

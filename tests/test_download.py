@@ -1,6 +1,5 @@
 """The downloader against a server on this machine that misbehaves, and against zips that are not to be trusted."""
 
-import fcntl
 import hashlib
 import io
 import json
@@ -24,6 +23,7 @@ from dn3dlib.data import download as module
 from dn3dlib.data.download import FILES, MIRRORS, Published, download
 from dn3dlib.data.kth import ANNOTATION, CLASSES, kth_catalog, read_annotation
 from dn3dlib.errors import ConfigError, DataError, Dn3dError
+from dn3dlib.files import only_one_at
 
 PAGE = b"\n<!DOCTYPE html><html><body>Please log in.</body></html>"
 VIDEOS = {"boxing": 4, "handclapping": 3}  # person02_handclapping_d2 does not exist
@@ -187,7 +187,7 @@ def publish(site, monkeypatch, content: bytes) -> None:
 
 
 def files_in(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {".lock"}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def whole() -> dict[str, bytes]:
@@ -474,7 +474,7 @@ def test_a_path_out_of_the_folder_is_no_video(site, monkeypatch, tmp_path, path)
     publish(site, monkeypatch, zip_of(members))
     message = refused(tmp_path / "a" / "out")
     assert "boxing.zip.part cannot be unpacked (it holds 2 plain files inside its folders" in message
-    assert files_in(tmp_path) - {"a/out/.lock"} == {f"a/out/{ANNOTATION}", "a/out/boxing.zip.part"}
+    assert files_in(tmp_path) == {f"a/out/{ANNOTATION}", "a/out/boxing.zip.part"}
 
 
 def entry(name: str, **values) -> zipfile.ZipInfo:
@@ -593,9 +593,8 @@ def test_a_folder_that_cannot_be_made(site, tmp_path):
 
 
 def test_a_folder_that_another_process_holds(site, tmp_path):
-    with (tmp_path / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert f"Another download works in {tmp_path}" in refused(tmp_path)
+    with only_one_at(tmp_path):
+        assert f"Another process is at work on {tmp_path}" in refused(tmp_path, kind=Dn3dError)
     assert site.log == []
     download("kth", tmp_path)
     assert_whole(tmp_path)

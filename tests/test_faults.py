@@ -81,25 +81,27 @@ def test_sigterm_ends_a_training_with_130_and_what_it_had(prepared, tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "checkpoint").is_file()
 
 
-def test_a_prepare_killed_midway_leaves_no_target_and_no_process(source, tmp_path):
-    out = tmp_path / "data"
+def test_a_prepare_killed_midway_leaves_no_target_and_no_process_and_goes_on(source, tmp_path):
+    out, work = tmp_path / "data", tmp_path / "data.partial"
     options = ["--dataset", "kth", "--protocol", "by-subject", "--source", source, "--out", out, "--workers", "2"]
     options = [str(option) for option in options]
     process = subprocess.Popen([sys.executable, "-m", "dn3dlib", "prepare", *options], stderr=subprocess.DEVNULL)
-    children: list[psutil.Process] = []
     deadline = time.monotonic() + 100
-    while not list(tmp_path.glob("data.partial-*/s*")) and time.monotonic() < deadline:  # spool files and shards
+    journal = work / "journal.jsonl"
+    while not (journal.is_file() and journal.read_bytes().count(b"\n") > 3) and time.monotonic() < deadline:
         assert process.poll() is None, "prepare ended before it could be killed"
         time.sleep(0.002)
     children = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert children and not out.exists()
-    assert len(list(tmp_path.glob("data.partial-*"))) == 1
+    done = journal.read_bytes().count(b"\n") - 1
+    assert 3 <= done < 24
     gone, alive = psutil.wait_procs(children, timeout=60)
     assert not alive, "the workers end with the process that started them"
 
     again = dn3d("prepare", *options, "--json")
     assert again.returncode == 0, again.stderr
+    assert f"{done}/24" in again.stderr, "what is done is not done again"
     assert [path.name for path in tmp_path.iterdir()] == ["data"], "the leftovers are cleared away"
     assert verify(out)["sequences"] == len(DataSet.open(out).sequences) == 48

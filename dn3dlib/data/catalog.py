@@ -1,7 +1,6 @@
 """A catalog: rows that say which frames of which video show which action by whom, and in which split they stand."""
 
 import dataclasses
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dn3dlib.config import nearest
+from dn3dlib.data.duplicates import identical_files
 from dn3dlib.data.protocols import BY_SUBJECT, LEAKING_PROTOCOL, SPLITS, split_of_each
 from dn3dlib.errors import ConfigError, DataError
 
@@ -76,6 +76,15 @@ class Catalog:
             "classes": {label: {part: counts[part][label] for part in parts} for label in self.classes},
             "absent": list(self.absent),
         }  # fmt: skip
+
+    def table(self) -> str:
+        """The summary as lines of text: classes against splits, then videos and subjects. Taught in notebook 01."""
+        summary, parts = self.summary(), (*SPLITS, "all")
+        totals = {kind: {part: summary[part][kind] for part in parts} for kind in ("sequences", "videos", "subjects")}
+        rows = [("class", parts), *((name, row.values()) for name, row in (summary["classes"] | totals).items())]
+        width = max(len(name) for name, _ in rows)
+        lines = [f"  {name:<{width}} " + " ".join(f"{cell:>10}" for cell in cells) for name, cells in rows]
+        return "\n".join([f"{self.dataset}, protocol {self.protocol}", *lines])
 
 
 def find_videos(root: Path) -> list[Path]:
@@ -211,25 +220,7 @@ def check_leaks(sequences: Iterable[Sequence], path_of: Callable[[str], Path] | 
                     f"({sequence.id}): give all of it to one split, with protocol {BY_SUBJECT} or one of the data set's own."
                 )
     if path_of:
-        _check_identical_files({s.video: s.split for s in seen.values()}, path_of)
-
-
-def _check_identical_files(splits: dict[str, str], path_of: Callable[[str], Path]) -> None:
-    """Only files of one size can be equal, so few have to be read."""
-    by_size = defaultdict(list)
-    for video in splits:
-        path = path_of(video)
-        if path.is_file():
-            by_size[path.stat().st_size].append(video)
-    for videos in by_size.values():
-        if len({splits[video] for video in videos}) < 2:
-            continue
-        first_of: dict[str, str] = {}
-        for video in videos:
-            with path_of(video).open("rb") as file:
-                other = first_of.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), video)
-            if splits[other] != splits[video]:
-                raise DataError(
-                    f"The split leaks: the files {other} ({splits[other]}) and {video} ({splits[video]}) are identical: "
-                    "remove one of them."
-                )
+        split_of = {path_of(s.video): s.split for s in seen.values()}
+        for path, other in identical_files(split_of).items():
+            if split_of[path] != split_of[other]:
+                raise DataError(f"The split leaks: the files {other} ({split_of[other]}) and {path} ({split_of[path]}) are identical: remove one of them.")

@@ -3,7 +3,6 @@
 Written on urllib because pooch cannot go on with a broken download, and KTH is 1.2 GB from slow servers.
 """
 
-import fcntl
 import hashlib
 import re
 import shlex
@@ -15,13 +14,12 @@ import zlib
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import TextIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from dn3dlib.config import nearest
 from dn3dlib.data.kth import ANNOTATION, read_annotation
 from dn3dlib.errors import ConfigError, DataError
-from dn3dlib.files import plain_disk_errors, write_bytes
+from dn3dlib.files import only_one_at, plain_disk_errors, write_bytes
 from dn3dlib.places import data_home
 from dn3dlib.progress import progress_bar
 
@@ -100,7 +98,8 @@ def download(dataset: str, out_dir: Path | None = None, from_dir: Path | None = 
     if dataset not in FILES:
         raise ConfigError(f"There is no data set {dataset!r} to download: {nearest(dataset, FILES)}")
     files, out = FILES[dataset], Path(out_dir or data_home() / f"{dataset}-videos")
-    with plain_disk_errors(out), _hold(out):
+    with plain_disk_errors(out), only_one_at(out):
+        out.mkdir(parents=True, exist_ok=True)
         wanted = [file for file in files if len(list(out.glob(file.place))) < (file.videos or 1)]
         names = [file.name for file in wanted]
         if from_dir and (missing := [name for name in names if not (Path(from_dir) / name).is_file()]):
@@ -114,18 +113,6 @@ def download(dataset: str, out_dir: Path | None = None, from_dir: Path | None = 
     command = ["dn3d", "prepare", "--dataset", dataset, "--source", str(out), "--out", str(data_home() / dataset)]
     videos = sum(file.videos for file in files)
     return {"dataset": dataset, "source": str(out), "videos": videos, "taken": names, "next": shlex.join(command)}
-
-
-def _hold(folder: Path) -> TextIO:
-    """Make `folder` and hold it for this process alone, until the file is closed or the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise DataError(f"Another download works in {folder} ({error.strerror}): wait for it, or choose another --out.") from error
-    return lock
 
 
 def _check_space(files: list[Published], out: Path, fetching: bool) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from dn3dlib.config import StorageConfig, from_dict, to_dict
 from dn3dlib.data.catalog import check_leaks
+from dn3dlib.data.duplicates import crossing_pairs
 from dn3dlib.data.protocols import LEAKING_PROTOCOL, SPLITS, split_of_each
 from dn3dlib.errors import ConfigError, DataError
 from dn3dlib.files import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
+LEAKS = "The protocol leaks on purpose: subjects stand in several splits, so the accuracy is too high."
 MANIFEST = "manifest.json"
 
 
@@ -44,6 +46,12 @@ class StoredSequence:
     frames: int
     records: tuple[Record, ...]  # more than one where the sequence is longer than a record may be
     sha256: str = ""  # of its encoded frames: equal where the same is shown
+    hashes: tuple[str, ...] = ()  # of some of its frames: near where nearly the same is shown
+    listed: tuple[tuple[str, str], ...] = ()  # (protocol, split), where the owner's lists say so
+
+    def to_dict(self) -> dict:
+        """The fields, ready for JSON."""
+        return dataclasses.asdict(self) | {"records": [list(dataclasses.astuple(record)) for record in self.records]}
 
 
 @dataclass(frozen=True)
@@ -58,9 +66,11 @@ class DataSet:
     classes: tuple[str, ...]
     sequences: tuple[StoredSequence, ...]
     shards: tuple[dict, ...]  # name, bytes, sha256, records
-    rejected: tuple[dict, ...] = ()  # file, reason
+    rejected: tuple[dict, ...] = ()  # file, reason, problem
+    doubtful: tuple[dict, ...] = ()  # file, reason: used all the same
     shortened: tuple[dict, ...] = ()  # sequence, annotated frames, frames: the video ended before the annotation
-    inputs: str = ""  # checksum of all that went in, to see that nothing needs to be done again
+    absent: tuple[str, ...] = ()  # videos that the annotation names, but that were not there
+    videos: tuple[dict, ...] = ()  # file, bytes, modified, rows (a checksum): to see which are new or have changed
 
     @classmethod
     def open(cls, data_dir: Path) -> "DataSet":
@@ -111,7 +121,7 @@ class DataSet:
         return self.protocol == LEAKING_PROTOCOL
 
     def summary(self) -> dict:
-        """Per split: sequences, frames and subjects; and what was rejected."""
+        """Per split: sequences, frames and subjects; what was rejected, doubtful, shortened or absent; `crossing_pairs`."""
         rows = {}
         for split in SPLITS:
             members = self.of_split(split)
@@ -120,7 +130,14 @@ class DataSet:
                 "frames": sum(s.frames for s in members),
                 "subjects": len({s.subject for s in members}),
             }
-        return rows | {"rejected": list(self.rejected), "shortened": list(self.shortened)}
+        found = {name: list(getattr(self, name)) for name in ("rejected", "doubtful", "shortened", "absent")}
+        return rows | found | {"near_duplicates": crossing_pairs(self.sequences)}
+
+    def as_split_by(self, protocol: str, seed: int = 0) -> "DataSet":
+        """The data set with the splits that a protocol gives, on paper alone; raises as `protocols.split_of_each`."""
+        splits = split_of_each(self.sequences, protocol, seed)
+        rows = tuple(dataclasses.replace(s, split=split) for s, split in zip(self.sequences, splits, strict=True))
+        return dataclasses.replace(self, sequences=rows, protocol=protocol, seed=seed)
 
     def split_by(self, protocol: str, seed: int = 0) -> "DataSet":
         """Assign train, validation and test anew in the manifest; no frame is touched.
@@ -128,11 +145,9 @@ class DataSet:
         Raises:
             ConfigError, DataError: as `Catalog.split_by`; the data set then stays as it was.
         """
-        splits = split_of_each(self.sequences, protocol, seed)
-        rows = tuple(dataclasses.replace(s, split=split) for s, split in zip(self.sequences, splits, strict=True))
-        data = dataclasses.replace(self, sequences=rows, protocol=protocol, seed=seed)
-        if protocol != LEAKING_PROTOCOL:
-            check_leaks(rows)
+        data = self.as_split_by(protocol, seed)
+        if not data.leaks:
+            check_leaks(data.sequences)
             data.check_identical_sequences()
         data.write_manifest()
         return data
@@ -150,20 +165,22 @@ class DataSet:
 
     def write_manifest(self, folder: Path | None = None) -> None:
         """Write `manifest.json`, beside and renamed, into `folder` or the data set's own."""
-        values = dataclasses.asdict(self) | {"format": FORMAT, "storage": to_dict(self.storage)}
-        del values["path"]
-        for row in values["sequences"]:
-            row["records"] = [list(record.values()) for record in row["records"]]
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "path"}
+        values |= {"format": FORMAT, "storage": to_dict(self.storage), "sequences": [s.to_dict() for s in self.sequences]}
         write_json((folder or self.path) / MANIFEST, values)
 
 
+def to_sequence(row: dict) -> StoredSequence:
+    """A sequence from what `StoredSequence.to_dict` gave and JSON has kept."""
+    records = tuple(Record(*(int(n) for n in record)) for record in row["records"])
+    listed = tuple((protocol, split) for protocol, split in row["listed"])
+    return StoredSequence(**{**row, "records": records, "hashes": tuple(row["hashes"]), "listed": listed})
+
+
 def _from_manifest(path: Path, values: dict) -> DataSet:
-    sequences = []
-    for row in values["sequences"]:
-        records = tuple(Record(*(int(n) for n in record)) for record in row["records"])
-        sequences.append(StoredSequence(**{**row, "records": records}))
+    sequences = [to_sequence(row) for row in values["sequences"]]
     fields = {key: value for key, value in values.items() if key not in ("format", "storage", "sequences")}
-    for key in ("classes", "shards", "rejected", "shortened"):
+    for key in ("classes", "shards", "rejected", "doubtful", "shortened", "absent", "videos"):
         fields[key] = tuple(fields[key])
     for shard in fields["shards"]:
         if set(shard) != {"name", "bytes", "sha256", "records"}:
@@ -173,6 +190,8 @@ def _from_manifest(path: Path, values: dict) -> DataSet:
     data = DataSet(path=path, storage=from_dict(StorageConfig, values["storage"]), sequences=tuple(sequences), **fields)
     if any(s.label not in data.classes or s.split not in SPLITS or s.frames < 1 for s in sequences):
         raise ValueError("a sequence of no known class or split, or without frames")
+    if any(split not in SPLITS for s in sequences for _, split in s.listed):
+        raise ValueError("a sequence that is listed in no known split")
     if any(s.frames != sum(r.frames for r in s.records) for s in sequences):
         raise ValueError("a sequence whose records hold another number of frames")
     if any(not 0 <= r.shard < len(data.shards) for s in sequences for r in s.records):

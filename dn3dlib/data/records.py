@@ -97,11 +97,34 @@ def decode_frame(data: bytes, storage: StorageConfig) -> np.ndarray:
 class ShardWriter:
     """Writes sequences into TFRecord shards of at most MAX_SHARD_BYTES, and remembers where each record lies."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, first: int = 0, done: Iterable[Record] = ()):
+        """Go on in `folder`.
+
+        Args:
+            folder: where the shards lie while they are written.
+            first: number of the first shard.
+            done: records that an earlier writer has left there; what it wrote behind them is cut off.
+
+        Raises:
+            DataError: those records are not there.
+        """
         self._folder = folder
-        self._shards: list[dict] = []
+        self._first = first
         self._writer = None
         self._offset = 0
+        self._records: list[int] = []  # how many each shard holds
+        ends: dict[int, int] = {}
+        for record in done:
+            ends[record.shard] = max(ends.get(record.shard, 0), record.offset + record.length + _TAIL)
+            self._records += [0] * (record.shard - first + 1 - len(self._records))
+            self._records[record.shard - first] += 1
+        for path in folder.glob("shard-*"):
+            end = ends.pop(int(path.name.removeprefix("shard-")), 0)
+            if path.stat().st_size < end:
+                raise DataError(f"The unfinished shard {path} is damaged: remove the folder {folder} and start again.")
+            os.truncate(path, end) if end else path.unlink()
+        if ends:
+            raise DataError(f"Unfinished shards are missing in {folder}: remove this folder and start again.")
 
     def write(self, features: dict, frames: Iterable[bytes]) -> tuple[Record, ...]:
         """Append one sequence.
@@ -119,28 +142,37 @@ class ShardWriter:
             self._make_room(len(data))
             with tensorflow_errors_as_os_errors():
                 self._writer.write(data)
-            records.append(Record(len(self._shards) - 1, self._offset + _HEAD, len(data), len(chunk), zlib.crc32(data)))
+            number = self._first + len(self._records) - 1
+            records.append(Record(number, self._offset + _HEAD, len(data), len(chunk), zlib.crc32(data)))
             self._offset += _HEAD + len(data) + _TAIL
-            self._shards[-1]["records"] += 1
+            self._records[-1] += 1
         return tuple(records)
+
+    def flush(self) -> None:
+        """Hand all that was written to the system: it outlives this process."""
+        if self._writer:
+            with tensorflow_errors_as_os_errors():
+                self._writer.flush()
 
     def close(self) -> tuple[dict, ...]:
         """Finish: name the shards `records-00000-of-00007.tfrecord` and give their name, bytes, sha256 and records."""
         self._close_shard()
-        for number, shard in enumerate(self._shards):
-            name = f"records-{number:05d}-of-{len(self._shards):05d}.tfrecord"
-            path = (self._folder / shard["name"]).rename(self._folder / name)
+        shards, end = [], self._first + len(self._records)
+        for number, records in enumerate(self._records, self._first):
+            path = (self._folder / f"shard-{number:05d}").rename(self._folder / f"records-{number:05d}-of-{end:05d}.tfrecord")
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            shard.update(name=name, bytes=path.stat().st_size, sha256=digest)
-        return tuple(self._shards)
+                os.fsync(file.fileno())
+            shards.append({"name": path.name, "bytes": path.stat().st_size, "sha256": digest, "records": records})
+        return tuple(shards)
 
     def _make_room(self, size: int) -> None:
         if self._writer and self._offset + _HEAD + size + _TAIL <= MAX_SHARD_BYTES:
             return
         self._close_shard()
-        self._shards.append({"name": f"shard-{len(self._shards)}", "bytes": 0, "sha256": "", "records": 0})
-        self._writer = import_quietly("tensorflow").io.TFRecordWriter(str(self._folder / self._shards[-1]["name"]))
+        path = self._folder / f"shard-{self._first + len(self._records):05d}"
+        self._records.append(0)
+        self._writer = import_quietly("tensorflow").io.TFRecordWriter(str(path))
 
     def _close_shard(self) -> None:
         if self._writer:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dn3dlib.data.clips import plan_evaluation
-from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.manifest import LEAKS, DataSet
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import read_json, write_json
 from dn3dlib.metrics import confusion, per_class, sequence_votes, softmax, subject_interval
@@ -115,7 +115,7 @@ def _warnings(run: Run, data: DataSet, split: str) -> list[str]:
     """What makes the figures say less than they seem to."""
     warnings = []
     if data.leaks or run.data["leaks"]:
-        warnings.append("The protocol leaks on purpose: subjects stand in several splits, so the accuracy is too high.")
+        warnings.append(LEAKS)
     if split != "train" and data.dataset == run.data["dataset"]:
         seen = sorted({s.subject for s in data.of_split(split)} & set(run.data["train_subjects"]))
         if seen:

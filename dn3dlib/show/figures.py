@@ -112,6 +112,31 @@ def class_balance(sequences) -> Picture:
     return Picture(figure, f"bars: sequences of {len(classes)} classes, by split")
 
 
+def bar_chart(values: dict[str, int], quantity: str) -> Picture:
+    """One bar for each entry, its number beside it; `quantity` says what is counted."""
+    figure, axis = _chart(0.7 + 0.32 * len(values))
+    bars = axis.barh(list(values), list(values.values()), color=LINE)
+    axis.bar_label(bars, padding=4)
+    axis.invert_yaxis()
+    axis.set_xlabel(quantity)
+    _finish(axis)
+    return Picture(figure, f"bars, {quantity}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
+
+
+def timeline(ranges: dict[str, tuple[int, int]], title: str = "") -> Picture:
+    """When each sequence of one video happens: name → (start, stop), in frames, a bar each. Taught in notebook 01."""
+    figure, axis = _chart(0.8 + 0.28 * len(ranges))
+    for row, (start, stop) in enumerate(ranges.values()):
+        axis.barh(row, stop - start, left=start, color=LINE, edgecolor="white")
+    axis.set_yticks(range(len(ranges)), list(ranges))
+    axis.invert_yaxis()
+    axis.set_xlim(left=0)
+    axis.set_xlabel("frame of the video")
+    axis.set_title(title, fontsize=11)
+    _finish(axis)
+    return Picture(figure, f"{title or 'timeline'}: " + ", ".join(f"{name} {a} to {b}" for name, (a, b) in ranges.items()))
+
+
 def sequence_lengths(sequences, span: int) -> Picture:
     """How long the sequences of each class are, a dot each, beside the `span` of a clip in frames."""
     classes = sorted({s.label for s in sequences})

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig, from_dict, to_dict
-from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.manifest import LEAKS, DataSet
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
 
@@ -56,6 +56,11 @@ class Run:
     def clip_shape(self) -> tuple[int, int, int, int]:
         """(frames, height, width, channels) of the network's input."""
         return self.clip.frames, *self.storage.frame_shape
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the run's figures say less than they seem to."""
+        return [LEAKS] if self.data["leaks"] else []
 
     @property
     def classes(self) -> tuple[str, ...]:

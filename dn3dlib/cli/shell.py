@@ -1,0 +1,69 @@
+"""What all commands share: the app, options that mean the same everywhere, printing, and the exit status.
+
+Exit status: 0 done, 2 the user's input is wrong, 1 a fault of ours, 130 interrupted (a run can be resumed).
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from dn3dlib import __version__
+from dn3dlib.errors import Dn3dError
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Video action recognition with 3D-DenseNet: prepare videos, train, evaluate.",
+)
+
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+DEVICE = Annotated[str, typer.Option(help="auto, cpu, gpu:0 …")]
+SETTINGS = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as in --set model.depth=40; may be repeated.")]
+INTERRUPTED = 130
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        print(f"dn3d {__version__}")
+        raise typer.Exit()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the shell command; returns the exit status."""
+    try:
+        status = app(arguments, standalone_mode=False, prog_name="dn3d")
+    except typer.exceptions.TyperException as error:  # an option or a command that is none
+        return _refuse(error.format_message())
+    except Dn3dError as error:
+        return _refuse(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("dn3d: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(sentence: str) -> int:
+    print(f"dn3d: error: {' '.join(sentence.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+
+def show(as_json: bool, value: dict, text: Callable[[], str]) -> None:
+    """Print `value` as JSON, or else what `text` makes of it."""
+    try:
+        print(json.dumps(value, ensure_ascii=False) if as_json else text(), flush=True)
+    except BrokenPipeError:  # the reader has gone, as in `dn3d presets | head -1`; what Python writes at its end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
