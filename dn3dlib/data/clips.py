@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from dn3dlib.config import ClipConfig
+from dn3dlib.data.cache import DecodedFrames
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.errors import DataError
@@ -120,7 +121,7 @@ def _in_order(frames: np.ndarray, config: ClipConfig, rng: np.random.Generator) 
     return rng.permuted(frames, axis=1) if config.frame_order == "shuffled" else frames
 
 
-def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: int):
+def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: int, frames: FrameReader | DecodedFrames | None = None):
     """The clips of a plan, decoded, augmented, normalised and batched, in the plan's order.
 
     Args:
@@ -128,13 +129,14 @@ def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: 
         plan: n clips.
         config: frames and normalisation.
         batch_size: clips of a batch; the last one may be smaller.
+        frames: a FrameReader or, where they are held in memory, DecodedFrames; None: a FrameReader.
 
     Returns:
         A tf.data.Dataset of (clips float32 (batch, frames, height, width, channels), labels int32 (batch,), places of the
         clips' sequences in `data.sequences` int32 (batch,)).
     """
     tf = import_quietly("tensorflow")
-    frames = FrameReader(data)
+    frames = frames or FrameReader(data)
     labels = np.array([data.classes.index(s.label) for s in data.sequences], np.int32)
     shape = (None, config.frames, *data.storage.frame_shape)
 
@@ -172,7 +174,7 @@ def batches_of(dataset) -> Iterator:
         yield batch
 
 
-def _read_clips(frames: FrameReader, plan: ClipPlan) -> np.ndarray:
+def _read_clips(frames: FrameReader | DecodedFrames, plan: ClipPlan) -> np.ndarray:
     """The clips of a plan, uint8 (n, frames, height, width, channels), moved and mirrored: all frames of a clip alike."""
     clips = frames.clips(plan.sequence, plan.frames)
     for place in np.flatnonzero(plan.flip | plan.shift.any(axis=1)):
