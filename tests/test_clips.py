@@ -11,6 +11,7 @@ from dn3dlib.data.catalog import Catalog, Sequence
 from dn3dlib.data.clips import clip_dataset, move, normalise, plan_evaluation, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.prepare import prepare
+from dn3dlib.data.records import FrameReader, decode_frame
 from dn3dlib.errors import ConfigError, DataError
 
 LENGTHS = {"a": (3, 8, 30), "b": (9, 17, 4)}
@@ -118,6 +119,21 @@ def test_clips_hold_the_frames_of_their_plan_over_several_records(data):
     plan = plan_training(data, config, 0, 0)
     assert max(len(s.records) for s in data.sequences) == 6
     assert np.array_equal(values(data, plan, config), plan.frames)
+
+
+def test_a_record_is_checked_once_however_many_clips_it_gives(data, monkeypatch):
+    checked, crc32 = [], records.zlib.crc32
+    monkeypatch.setattr(records.zlib, "crc32", lambda content: checked.append(len(content)) or crc32(content))
+    plan = plan_training(data, dataclasses.replace(PLAIN, clips_per_sequence=40), 0, 0)
+    clips = FrameReader(data).clips(plan.sequence, plan.frames)
+    assert clips.shape == (240, 4, 32, 32, 1) and np.array_equal(clips[:, :, 0, 0, 0], plan.frames)
+    assert sorted(checked) == sorted(record.length for sequence in data.sequences for record in sequence.records)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", records.encode_frame(np.zeros((32, 31, 1), np.uint8), StorageConfig(channels=1))])
+def test_a_frame_that_is_no_picture_of_the_size_is_refused(content):
+    with pytest.raises(DataError, match="is no picture of 32×32"):
+        decode_frame(content, StorageConfig(height=32, width=32))
 
 
 def test_batches_agree_with_the_manifest(data):

@@ -68,6 +68,7 @@ def refused(call, *arguments, **named) -> str:
         (TrainConfig, "momentum", 1.0, "from 0 to below 1"),
         (TrainConfig, "weight_decay", -1e-4, "at least 0"),
         (TrainConfig, "weight_decay_on", "biases", "all, kernels"),
+        (TrainConfig, "cache", "ram", "auto, memory, disk"),
     ],
 )
 def test_impossible_values_are_refused(cls, name, value, wanted):

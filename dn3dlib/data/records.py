@@ -22,12 +22,28 @@ _HEAD, _TAIL = 12, 4  # a TFRecord's length and its checksum before the data, th
 
 
 class FrameReader:
-    """Reads frames of sequences at random; open files are shared by all threads."""
+    """Reads frames of sequences at random; open files are shared by all threads, a record is checked when it is first met."""
 
     def __init__(self, data: DataSet):
         self._data = data
         self._files: dict[int, int] = {}
+        self._spans: dict[Record, np.ndarray] = {}
         self._lock = threading.Lock()
+
+    def clips(self, sequences: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Clips, uint8 (n, frames, height, width, channels), out of the sequences at these places (n,), by frame numbers (n, frames)."""
+        clips = np.empty((*numbers.shape, *self._data.storage.frame_shape), np.uint8)
+        for clip, place, wanted in zip(clips, sequences, numbers, strict=True):
+            self.decoded(self._data.sequences[place], wanted, clip)
+        return clips
+
+    def decoded(self, sequence: StoredSequence, numbers: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
+        """Frames as uint8 (frames, height, width, channels), RGB or grey, in `out` if given; all of the sequence without `numbers`."""
+        numbers = np.arange(sequence.frames) if numbers is None else numbers
+        frames = np.empty((len(numbers), *self._data.storage.frame_shape), np.uint8) if out is None else out
+        for place, frame in enumerate(self.encoded(sequence, numbers)):
+            frames[place] = decode_frame(frame, self._data.storage)
+        return frames
 
     def encoded(self, sequence: StoredSequence, numbers: np.ndarray) -> list[bytes]:
         """The encoded frames of a sequence, one for each number counted from 0.
@@ -35,27 +51,28 @@ class FrameReader:
         Raises:
             DataError: a record whose bytes are not those that were written; names shard and record.
         """
-        ends = np.cumsum([record.frames for record in sequence.records])
-        places = np.searchsorted(ends, numbers, side="right")
-        frames = {place: self._frames_of(sequence, int(place)) for place in np.unique(places)}
-        first = np.concatenate([[0], ends])
-        return [frames[place][number - first[place]] for place, number in zip(places, numbers, strict=True)]
+        firsts = np.cumsum([0, *(record.frames for record in sequence.records)])
+        frames = []
+        for number, place in zip(numbers, np.searchsorted(firsts, numbers, side="right") - 1, strict=True):
+            start, end = self._spans_of(sequence, place)[number - firsts[place]]
+            frames.append(os.pread(self._file(sequence.records[place].shard), end - start, start))
+        return frames
 
-    def decoded(self, sequence: StoredSequence, numbers: np.ndarray | None = None) -> np.ndarray:
-        """Frames as uint8 (frames, height, width, channels), RGB or grey; all of the sequence without `numbers`."""
-        numbers = np.arange(sequence.frames) if numbers is None else numbers
-        return np.stack([decode_frame(frame, self._data.storage) for frame in self.encoded(sequence, numbers)])
-
-    def record_bytes(self, record: Record) -> bytes:
-        """A record's data as it lies on the disk, unchecked."""
-        return os.pread(self._file(record.shard), record.length, record.offset)
-
-    def _frames_of(self, sequence: StoredSequence, place: int):
+    def _spans_of(self, sequence: StoredSequence, place: int) -> np.ndarray:
+        """Where each frame of a record starts and ends in its shard, in bytes, int64 (frames, 2)."""
         record = sequence.records[place]
-        data = self.record_bytes(record)
-        if zlib.crc32(data) != record.crc32:
-            raise DataError(damage(self._data, sequence, place))
-        return import_quietly("tensorflow").train.Example.FromString(data).features.feature["frames"].bytes_list.value
+        if record not in self._spans:
+            data = os.pread(self._file(record.shard), record.length, record.offset)
+            if zlib.crc32(data) != record.crc32:
+                raise DataError(damage(self._data, sequence, place))
+            example = import_quietly("tensorflow").train.Example.FromString(data)
+            spans, end = [], 0
+            for frame in example.features.feature["frames"].bytes_list.value:  # stored one behind the other
+                start = data.index(frame, end)
+                end = start + len(frame)
+                spans.append((start, end))
+            self._spans[record] = np.array(spans) + record.offset
+        return self._spans[record]
 
     def _file(self, shard: int) -> int:
         with self._lock:
@@ -88,7 +105,7 @@ def encode_frame(frame: np.ndarray, storage: StorageConfig) -> bytes:
 def decode_frame(data: bytes, storage: StorageConfig) -> np.ndarray:
     """A stored frame as uint8 (height, width, channels), RGB or grey."""
     flag = cv2.IMREAD_GRAYSCALE if storage.channels == 1 else cv2.IMREAD_COLOR_RGB
-    frame = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    frame = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
     if frame is None or frame.shape[:2] != (storage.height, storage.width):
         raise DataError(f"A stored frame is no picture of {storage.width}×{storage.height}: prepare the data set again.")
     return frame.reshape(storage.frame_shape)

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
+from dn3dlib.data.cache import DecodedFrames, held_in_memory, open_frames
 from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
@@ -27,6 +28,7 @@ from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import make_predict_step, make_train_step
 from dn3dlib.train.strategy import choose_strategy
 
+_SPLITS = ("train", "validation")  # whose clips are read
 _CHECK_EVERY = 20  # steps between two looks at the loss: each look waits for the device
 
 Observer = Callable[[list[dict]], None]
@@ -62,9 +64,11 @@ def train(
     Raises:
         RunError: the folder is taken, the weights do not fit, the loss is no number any more.
         DataError: the data set is damaged or has no training sequences.
+        ConfigError: the memory that `config.cache` asks for is not free.
     """
     data = DataSet.open(data_dir)
     plan_training(data, clip, config.seed, 0)  # refuses an empty split before a folder is made
+    held_in_memory(data, _SPLITS, config.cache)  # refuses what does not fit
     weights = load_best(Run.open(init_from)) if init_from else None
     strategy, name = choose_strategy(device)
     keras.utils.set_random_seed(config.seed)
@@ -123,13 +127,14 @@ def load_best(run: Run) -> keras.Model:
         raise RunError(f"The network {path} is damaged ({type(error).__name__}): train again.") from error
 
 
-def predict_logits(step, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_size: int, bar=None) -> np.ndarray:
+def predict_logits(step, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_size: int, bar=None, frames=None) -> np.ndarray:
     """The logits of the clips of a plan, float32 (clips, classes), in the plan's order.
 
-    `step` is of `make_predict_step`; `bar`, where there is one, is moved on by each batch's clips.
+    `step` is of `make_predict_step`; `bar`, where there is one, is moved on by each batch's clips; `frames` as in
+    `clip_dataset`.
     """
     logits = []
-    for clips, _, _ in batches_of(clip_dataset(data, plan, clip, batch_size)):
+    for clips, _, _ in batches_of(clip_dataset(data, plan, clip, batch_size, frames)):
         logits.append(step(clips).numpy())
         if bar is not None:
             bar.update(len(logits[-1]))
@@ -151,6 +156,7 @@ class _Training:
     def __init__(self, run: Run, data: DataSet, network: keras.Model, strategy, device: str, observers, show_progress: bool):
         self.run, self.data, self.network, self.strategy, self.device = run, data, network, strategy, device
         self.observers, self.show_progress = observers, show_progress
+        self.frames = open_frames(data, _SPLITS, run.train.cache, show_progress)
         self.clips = len(plan_training(data, run.clip, run.train.seed, 0))  # of an epoch
         self.steps = math.ceil(self.clips / run.train.batch_size)  # of an epoch
         self.schedule = learning_rate_schedule(run.train, self.steps * run.train.epochs)
@@ -175,6 +181,7 @@ class _Training:
         done = int(self.progress.epoch)
         history = [row for row in self.run.history() if row["epoch"] <= done]
         self._say(f"Training on {self.device}: {self.clips} clips an epoch, {self.steps} steps.")
+        self._say(f"Frames are {'held in memory' if isinstance(self.frames, DecodedFrames) else 'read from the disk for each clip'}.")
         self._say(f"The network has {self.network.count_params():,} numbers in {self.run.model.true_depth} layers with weights.")
         with ExitStack() as stack:
             stack.enter_context(plain_disk_errors(self.run.path))
@@ -201,7 +208,7 @@ class _Training:
         run, progress, started = self.run, self.progress, time.perf_counter()
         first = int(progress.step)
         plan = plan_training(self.data, run.clip, run.train.seed, epoch)[first * run.train.batch_size :]
-        batches = self._distributed(clip_dataset(self.data, plan, run.clip, run.train.batch_size))
+        batches = self._distributed(clip_dataset(self.data, plan, run.clip, run.train.batch_size, self.frames))
         bar.set_description(f"epoch {epoch}/{run.train.epochs}")
         for step, (clips, labels, _) in enumerate(batches_of(batches), first + 1):
             size = min(run.train.batch_size, self.clips - (step - 1) * run.train.batch_size)
@@ -257,7 +264,8 @@ class _Training:
         run = self.run
         plan = plan_evaluation(self.data, run.clip, "validation", run.train.seed)
         labels = np.array([self.data.classes.index(s.label) for s in self.data.sequences])
-        probabilities = softmax(predict_logits(self.predict_step, self.data, plan, run.clip, run.train.batch_size))
+        batch_size = run.train.batch_size
+        probabilities = softmax(predict_logits(self.predict_step, self.data, plan, run.clip, batch_size, frames=self.frames))
         sequences, votes = sequence_votes(probabilities, plan.sequence)
         truth = labels[plan.sequence]
         return {
