@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dn3dlib import __version__, cli
+from dn3dlib.cli import runs
 from dn3dlib.config import CONFIG_CLASSES
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.presets import PRESETS

@@ -151,13 +151,14 @@ def test_a_change_far_behind_the_beginning_is_seen(tmp_path, behind):
 
 def test_only_what_needs_it_is_decoded_a_second_time(broken, shared_data, monkeypatch):
     asked = []
-    monkeypatch.setattr(judgement, "_seen_by_ffmpeg", lambda path, every_frame: (asked.append((path.name, every_frame)), (set(), False))[1])
+    for name, answer in (("_shown_sizes", set()), ("_is_damaged", False)):
+        monkeypatch.setattr(judgement, name, lambda path, name=name, answer=answer: (asked.append((path.name, name)), answer)[1])
     for path in (*shared_data.glob("kth/*/*_d1_*.avi"), *shared_data.glob("ucf101/*/*.avi"), broken / "good.avi"):
         probe(path)
     assert asked == [], "the bytes tell"
-    for name in ("changed_mpeg4.avi", "changed_vp8.webm", "promises_more.avi"):
+    for name in ("changed_mpeg4.avi", "changed_vp8.webm", "promises_more.avi", "promises_less.avi"):
         probe(broken / name)
-    assert asked == [("changed_mpeg4.avi", False), ("changed_vp8.webm", False), ("promises_more.avi", True)]
+    assert asked == [("changed_mpeg4.avi", "_shown_sizes"), ("changed_vp8.webm", "_shown_sizes"), ("promises_more.avi", "_is_damaged")]
 
 
 def test_a_beginning_of_one_size_can_be_read(broken):
@@ -169,7 +170,7 @@ def test_odd_names_reach_ffmpeg_unchanged(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("-x.mp4", "concat:x.mp4", "%02d.mp4", "a b;'c.mp4"):
         film(tmp_path / "x.mp4", "-c:v", "libx264").rename(name)
-        assert judgement._seen_by_ffmpeg(Path(name), every_frame=True) == ({(160, 120)}, False)
+        assert judgement._shown_sizes(Path(name)) == {(160, 120)} and not judgement._is_damaged(Path(name))
 
 
 def test_without_ffmpeg_a_sentence_says_what_to_install(broken, monkeypatch):

@@ -132,8 +132,8 @@ def test_videos_that_no_list_names_or_that_are_there_twice_are_refused(lists):
 
 
 def test_a_prepared_set_changes_its_official_split_without_the_lists(shell, shared_data, tmp_path):
-    status, _, err = shell("prepare", "--dataset", "ucf101", "--source", shared_data, "--out", tmp_path / "data", "--workers", 1,
+    status, out, _ = shell("prepare", "--dataset", "ucf101", "--source", shared_data, "--out", tmp_path / "data", "--workers", 1,
                            "--height", 32, "--width", 32)  # fmt: skip
-    assert status == 0 and "a list names them (13316): ApplyEyeMakeup/" in err
+    assert status == 0 and "a list names them (13316): ApplyEyeMakeup/" in out
     status, out, err = shell("split", tmp_path / "data", "--protocol", "ucf101-2")
     assert status == 0 and "train           4 sequences" in out, err

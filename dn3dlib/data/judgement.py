@@ -6,6 +6,7 @@ A reason is one of the words below and its details, as in "truncated at frame 40
 import os
 import re
 import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,8 @@ _SIZE_HEADERS = {
     "MJPG": (re.compile(rb"\xff[\xc0-\xc2]\0[\x0b\x11]\x08....", re.DOTALL), "{height:016b}{width:016b}"),
 }
 _LONGEST_HEADER, _BLOCK = 70, 1 << 20  # bytes
+_SHOWN_SIZE = re.compile(rb" s:(\d+)x(\d+) i:")
 _DAMAGE = re.compile(rb"^\[\w+ @ \w+\] \[warning\]|^\[.*\] \[(error|fatal)\]")  # warnings of the decoder alone
-_SHOWN_SIZE = re.compile(rb"^\[Parsed_showinfo.* s:(\d+)x(\d+) ")
 _FFMPEG_SECONDS = 600  # of computing
 
 
@@ -80,14 +81,12 @@ def check_whole(video: VideoInfo) -> None:
             " convert it with another program"
         )
         raise VideoError(message, "undecodable")
-    if frames >= promised and _states_one_size(video):
-        return
-    sizes, damaged = _seen_by_ffmpeg(path, every_frame=frames < promised)
+    sizes = set() if _states_one_size(video) else _shown_sizes(path)
     if len(sizes) > 1:
         shown = " and ".join(f"{width}×{height}" for width, height in sorted(sizes, reverse=True))
         message = f"{path} changes its frame size, it has frames of {shown}; cut it into videos of one size"
         raise VideoError(message, f"changed size within the file ({shown})")
-    if damaged and frames < promised:
+    if frames < promised and _is_damaged(path):
         message = f"{path} is damaged inside: {frames} of {promised} frames decode, under wrong numbers; fetch it again"
         raise VideoError(message, f"undecodable ({frames} of {promised} frames decode)")
 
@@ -147,24 +146,30 @@ def _states_one_size(video: VideoInfo) -> bool:
     return True
 
 
-def _seen_by_ffmpeg(path: Path, every_frame: bool) -> tuple[set[tuple[int, int]], bool]:
-    """The sizes (width, height) of the frames that the program ffmpeg decodes, and whether it reports damage.
+def _shown_sizes(path: Path) -> set[tuple[int, int]]:
+    """The sizes (width, height) of the frames that the program ffmpeg decodes.
 
-    Only a key frame can have another size, but for VP9 and AV1, of which all are decoded; `every_frame` decodes all.
+    Only a key frame can have another size than the frame before, but for VP9 and AV1, of which all are decoded.
     """
-    options = [] if every_frame else ["-skip_frame", "nokey"]
+    lines = _told_by_ffmpeg(path, "info", before=["-skip_frame", "nokey"], after=["-vf", "showinfo=checksum=0"])
+    # A line may hold another thread's words, too.
+    return {(int(width), int(height)) for line in lines for width, height in _SHOWN_SIZE.findall(line)}
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether the program ffmpeg, decoding all frames, reports damage."""
+    return sum(bool(_DAMAGE.match(line)) for line in _told_by_ffmpeg(path, "warning")) > 0
+
+
+def _told_by_ffmpeg(path: Path, level: str, before: Sequence[str] = (), after: Sequence[str] = ()) -> Iterator[bytes]:
+    """Lines of the log; `before` and `after` are options to read and to process with."""
     command = [
-        _ffmpeg(), "-nostdin", "-hide_banner", "-loglevel", "level+info", "-timelimit", str(_FFMPEG_SECONDS),
-        "-protocol_whitelist", "file", "-threads", "1", "-noautorotate", *options, "-i", os.path.abspath(path),
-        "-map", "0:v:0", "-vf", "showinfo=checksum=0", "-f", "null", "-",
+        _ffmpeg(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", f"level+{level}", "-timelimit", str(_FFMPEG_SECONDS),
+        "-protocol_whitelist", "file", "-threads", "1", "-noautorotate", *before, "-i", os.path.abspath(path),
+        "-map", "0:v:0", *after, "-f", "null", "-",
     ]  # fmt: skip
-    sizes, damaged = set(), False
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        for line in process.stderr:
-            damaged = damaged or bool(_DAMAGE.match(line))
-            if size := _SHOWN_SIZE.match(line):
-                sizes.add((int(size[1]), int(size[2])))
-    return sizes, damaged
+        yield from process.stderr
 
 
 def _ffmpeg() -> str:
