@@ -43,9 +43,9 @@ def _write(path: Path, label: str, subject: int, seed: int, frames: int = 40, co
 
 def _merl(folder: Path, seed: int) -> None:
     """Two people, one visit each. Instances as in the real labels: overlapping, shorter than a clip, beyond the end."""
-    instances = ([[11, 30]], [[41, 60]], [[25, 45], [95, 98]], [[70, 92]], [[100, 130]])
+    instances = ([[11, 30]], [[41, 60]], [[25, 45], [95, 98]], [[100, 122]], [[161, 190]])
     for subject in (1, 27):
-        _write(folder / "Videos_MERL_Shopping_Dataset" / f"{subject}_1_crop.mp4", "handclapping", subject % 8 + 1, seed, 120, "mp4v")
+        _write(folder / "Videos_MERL_Shopping_Dataset" / f"{subject}_1_crop.mp4", "handclapping", subject % 8 + 1, seed, 180, "mp4v")
         cells = np.empty((len(MERL_CLASSES), 1), object)
         for place, ranges in enumerate(instances):
             cells[place, 0] = np.array(ranges)
@@ -98,5 +98,5 @@ def _broken(folder: Path, seed: int) -> None:
     (folder / "nothing.avi").touch()
     (folder / "text.avi").write_text("This is a text that somebody has renamed.\n")
     (folder / "gone.avi").symlink_to("elsewhere.avi")
-    shutil.copy(whole, folder / "again.avi")
+    shutil.copy(whole, folder / "good_copy.avi")
     _write(folder / "short.avi", "walking", 2, seed, frames=6)
