@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dn3dlib.data.examples import make_examples
+from dn3dlib.data.scan import scan_folder
 from dn3dlib.errors import ConfigError
-from dn3dlib.show import figures
+from dn3dlib.show import checks, figures
 from dn3dlib.show.exercises_01 import EXERCISES, small_clip
 from dn3dlib.show.players import LARGE, MAX_BYTES, SMALL, play, side_by_side, with_controls
 
@@ -222,3 +224,37 @@ def test_hints_come_one_after_the_other(name, capsys):
     for number in (1, 2, 3, 3):
         EXERCISES[name].hint()
         assert f"hint {number} of 3" in capsys.readouterr().out
+
+
+# What is wrong with videos
+
+
+def pixels_of(picture) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(picture.png())).convert("RGB")).astype(int)
+
+
+def test_the_scan_table_shows_every_video_with_its_reason_and_its_frames(tmp_path):
+    folder = make_examples(tmp_path / "examples") / "broken"
+    rows = scan_folder(folder, workers=1)["videos"]
+    picture = checks.scan_table(rows, folder)
+    assert picture.alt.count(";") == 7 and "half.avi: truncated at frame 17 of 40" in picture.alt and "good.avi: sound" in picture.alt
+    drawn = pixels_of(picture)
+    line = checks.THUMBNAIL[0] + 2 * figures.GAP
+    assert len(drawn) == len(rows) * line
+    heads = {row["video"]: drawn[n * line + 10 : n * line + 50, 10:70] for n, row in enumerate(rows)}
+    assert abs(heads["good.avi"] - heads["good_copy.avi"]).mean() < 1
+    assert heads["good.avi"].mean() < 180 < heads["nothing.avi"].mean(), "frames are darker than an empty field"
+
+
+def test_a_timeline_has_a_bar_where_each_sequence_lies():
+    picture = figures.timeline({"one": (0, 10), "two": (30, 40)}, "a video")
+    assert picture.alt == "a video: one 0 to 10, two 30 to 40"
+    bars = [(bar.get_x(), bar.get_width()) for bar in picture.figure.axes[0].patches]
+    assert bars == [(0, 10), (30, 10)]
+
+
+def test_a_bar_chart_names_its_numbers():
+    picture = figures.bar_chart({"honest": 0, "leaky": 83}, "pairs")
+    assert picture.alt == "bars, pairs: honest 0, leaky 83"
+    assert [bar.get_width() for bar in picture.figure.axes[0].patches] == [0, 83]
+    assert "83" in [text.get_text() for text in picture.figure.axes[0].texts]
