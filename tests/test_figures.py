@@ -229,16 +229,12 @@ def test_hints_come_one_after_the_other(name, capsys):
 # What is wrong with videos
 
 
-def pixels_of(picture) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(picture.png())).convert("RGB")).astype(int)
-
-
 def test_the_scan_table_shows_every_video_with_its_reason_and_its_frames(tmp_path):
     folder = make_examples(tmp_path / "examples") / "broken"
     rows = scan_folder(folder, workers=1)["videos"]
     picture = checks.scan_table(rows, folder)
     assert picture.alt.count(";") == 7 and "half.avi: truncated at frame 17 of 40" in picture.alt and "good.avi: sound" in picture.alt
-    drawn = pixels_of(picture)
+    drawn = pixels_of(picture).astype(int)
     line = checks.THUMBNAIL[0] + 2 * figures.GAP
     assert len(drawn) == len(rows) * line
     heads = {row["video"]: drawn[n * line + 10 : n * line + 50, 10:70] for n, row in enumerate(rows)}
