@@ -29,7 +29,6 @@ from dn3dlib.data.records import ShardWriter, encode_frame
 from dn3dlib.data.scan import scan_folder
 from dn3dlib.data.video import iter_frames, write_video
 from dn3dlib.presets import find_preset
-from dn3dlib.quiet import import_quietly
 
 
 def main() -> None:
@@ -67,7 +66,7 @@ def verdict(target: str, met: bool) -> None:
 
 
 def peak_memory(job: Future) -> tuple[int, int]:
-    """Bytes held at most while `job` runs: by all processes below this one, TensorFlow included; by one worker of the job."""
+    """Bytes held at most while `job` runs: by all processes below this one; by one worker of the job."""
     peak = largest = 0
     while not job.done():
         held = []
@@ -104,7 +103,6 @@ def make_videos(folder: Path, repeat: int, length: int) -> Path:
 
 
 def run_prepare(videos: Path, target: Path, storage) -> dict:
-    import_quietly("tensorflow")
     catalog = kth_catalog(videos).split_by("by-subject:1,0,0")
     started = time.perf_counter()
     data = prepare(catalog, target, storage, show_progress=False)
@@ -113,13 +111,12 @@ def run_prepare(videos: Path, target: Path, storage) -> dict:
 
 def run_scan(videos: Path, target: Path, storage) -> dict:
     started = time.perf_counter()
-    rows = scan_folder(videos)
+    rows = scan_folder(videos)["videos"]
     return measured(started, sum(row["frames"] for row in rows), 0)
 
 
 def run_plain_loop(videos: Path, target: Path, storage) -> dict:
     """Decode, resize, encode and write in one process, one frame after the other."""
-    import_quietly("tensorflow")
     target.mkdir()
     writer, frames = ShardWriter(target), 0
     started = time.perf_counter()

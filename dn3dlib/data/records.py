@@ -2,18 +2,19 @@
 
 import hashlib
 import os
+import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
+import google_crc32c
 import numpy as np
 
 from dn3dlib.config import StorageConfig
 from dn3dlib.data.manifest import DataSet, Record, StoredSequence
 from dn3dlib.errors import DataError, Dn3dError
-from dn3dlib.files import tensorflow_errors_as_os_errors
 from dn3dlib.quiet import import_quietly
 
 MAX_SHARD_BYTES = 100_000_000
@@ -155,10 +156,10 @@ class ShardWriter:
         """
         records = []
         for chunk in _chunks(frames, MAX_RECORD_FRAMES):
-            data = _example(features, chunk).SerializeToString()
+            data = _example(features, chunk)
             self._make_room(len(data))
-            with tensorflow_errors_as_os_errors():
-                self._writer.write(data)
+            head = struct.pack("<Q", len(data))
+            self._writer.write(head + _checksum(head) + data + _checksum(data))
             number = self._first + len(self._records) - 1
             records.append(Record(number, self._offset + _HEAD, len(data), len(chunk), zlib.crc32(data)))
             self._offset += _HEAD + len(data) + _TAIL
@@ -168,8 +169,7 @@ class ShardWriter:
     def flush(self) -> None:
         """Hand all that was written to the system: it outlives this process."""
         if self._writer:
-            with tensorflow_errors_as_os_errors():
-                self._writer.flush()
+            self._writer.flush()
 
     def close(self) -> tuple[dict, ...]:
         """Finish: name the shards `records-00000-of-00007.tfrecord` and give their name, bytes, sha256 and records."""
@@ -189,12 +189,11 @@ class ShardWriter:
         self._close_shard()
         path = self._folder / f"shard-{self._first + len(self._records):05d}"
         self._records.append(0)
-        self._writer = import_quietly("tensorflow").io.TFRecordWriter(str(path))
+        self._writer = path.open("wb")
 
     def _close_shard(self) -> None:
         if self._writer:
-            with tensorflow_errors_as_os_errors():
-                self._writer.close()
+            self._writer.close()
         self._writer, self._offset = None, 0
 
 
@@ -209,19 +208,41 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
         yield chunk
 
 
-def _example(features: dict, frames: list[bytes]):
-    train = import_quietly("tensorflow").train
+def _checksum(data: bytes) -> bytes:
+    """The four bytes that follow each part of a TFRecord: its CRC-32C, rotated and shifted, as the format has it."""
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
-    def feature(value):
-        if isinstance(value, str):
-            return train.Feature(bytes_list=train.BytesList(value=[value.encode()]))
-        if isinstance(value, float):
-            return train.Feature(float_list=train.FloatList(value=[value]))
-        return train.Feature(int64_list=train.Int64List(value=[value]))
 
-    named = {name: feature(value) for name, value in features.items()}
-    named["frames"] = train.Feature(bytes_list=train.BytesList(value=frames))
-    return train.Example(features=train.Features(feature=named))
+def _example(features: dict, frames: list[bytes]) -> bytes:
+    """A tf.train.Example, encoded by hand: to import TensorFlow for it costs seconds and half a gigabyte."""
+    named = {name: _feature(value) for name, value in features.items()}
+    named["frames"] = _part(1, b"".join(_part(1, frame) for frame in frames))  # Feature.bytes_list.value
+    entries = (_part(1, _part(1, name.encode()) + _part(2, feature)) for name, feature in named.items())
+    return _part(1, b"".join(entries))  # Example.features.feature
+
+
+def _feature(value: str | float | int) -> bytes:
+    """A tf.train.Feature of one value: a bytes_list (1), float_list (2) or int64_list (3)."""
+    if isinstance(value, str):
+        return _part(1, _part(1, value.encode()))
+    if isinstance(value, float):
+        return _part(2, _part(1, struct.pack("<f", value)))
+    return _part(3, _part(1, _varint(value)))
+
+
+def _part(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer whose content has a length."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    """A number of 0 or more, seven bits a byte, the lowest first; the highest bit says that more follows."""
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*encoded, number])
 
 
 def verify(data_dir: Path, progress=iter) -> dict:
