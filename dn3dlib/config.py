@@ -62,8 +62,8 @@ class StorageConfig:
     region: tuple = ()  # part of the video that is kept: left, top, right, bottom, in pixels, or as shares up to 1
 
     def __post_init__(self):
-        if isinstance(self.region, list):  # as JSON has it
-            object.__setattr__(self, "region", tuple(self.region))
+        if not isinstance(self.region, tuple):  # JSON has lists
+            object.__setattr__(self, "region", tuple(self.region) if isinstance(self.region, list) else (self.region,))
         _check_types(self)
         _check(
             self,

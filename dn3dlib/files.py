@@ -63,6 +63,8 @@ def only_one_at(target: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
+        if not path.exists():
+            raise Dn3dError(f"{target} cannot be written: choose a folder of your own.") from error
         raise Dn3dError(f"Another process is at work on {target}: wait until it is done, or choose another folder.") from error
     try:
         yield
@@ -116,7 +118,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value) -> None:
     """Write `value` as indented JSON, beside and renamed."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    # A file's name that is not UTF-8 is written as JSON escapes it, and read as it was.
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
 def read_json(path: Path, what: str) -> dict:

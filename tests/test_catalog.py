@@ -85,7 +85,7 @@ def test_annotated_videos_that_are_not_there_are_named(tmp_path):
     catalog = kth_catalog(tmp_path)
     assert [(s.id, s.start, s.stop) for s in catalog.sequences] == [("person01_boxing_d1#1", 0, 9), ("person01_boxing_d1#2", 11, 20)]
     assert catalog.absent == ("walking/person02_walking_d3_uncomp.avi",)
-    assert catalog.split_by("gu2017").absent == catalog.only_classes(["boxing"]).absent == catalog.absent
+    assert catalog.split_by("gu2017").absent == catalog.absent and catalog.only_classes(["boxing"]).absent == ()
     assert [s.id for s in kth_catalog(tmp_path, annotated=True).sequences][2:] == ["person02_walking_d3#1"]
     shutil.rmtree(tmp_path / "boxing")
     sentence = refused(DataError, kth_catalog, tmp_path)
@@ -169,7 +169,7 @@ def test_labels_follow_the_sorted_class_names_whatever_the_order(tmp_path):
 
 def test_files_that_differ_in_the_ending_keep_it_in_their_ids(tmp_path):
     catalog = folder_catalog(touch(tmp_path, "a/1.avi", "a/1.mp4", "a/2.avi"))
-    assert [s.id for s in catalog.sequences] == ["a/1.avi", "a/1.mp4", "a/2"]
+    assert [s.id for s in catalog.sequences] == ["a/1", "a/1.mp4", "a/2"]
 
 
 def test_subjects_from_a_pattern(tmp_path):

@@ -181,10 +181,14 @@ def sequence(name: str, split: str, *hashes: str) -> SimpleNamespace:
     return SimpleNamespace(id=f"{name}#1", video=f"{name}.avi", split=split, hashes=hashes)
 
 
+def both(sequences):
+    return sequences, near_pairs([sequence.hashes for sequence in sequences])
+
+
 def test_crossing_pairs_name_both_sides():
     a, b, c = random_hashes(3)
     rows = [sequence("one", "train", a, b), sequence("two", "train", a), sequence("three", "test", c, b), sequence("four", "test")]
-    assert crossing_pairs(rows) == [
+    assert crossing_pairs(rows, near_pairs([row.hashes for row in rows])) == [
         {"sequences": ["one#1", "three#1"], "videos": ["one.avi", "three.avi"], "splits": ["train", "test"], "similarity": 1.0}
     ]
 
@@ -199,9 +203,9 @@ def with_hashes(catalog, protocol: str) -> list[SimpleNamespace]:
 
 def test_a_random_split_of_kth_is_crossed_and_one_by_subject_is_not(shared_data):
     catalog = kth_catalog(shared_data / "kth", "kth")
-    leaky = crossing_pairs(with_hashes(catalog, "random-leaky"))
+    leaky = crossing_pairs(*both(with_hashes(catalog, "random-leaky")))
     assert sum(pair["videos"][0] == pair["videos"][1] for pair in leaky) > 40, "two sequences of one video"
-    assert crossing_pairs(with_hashes(catalog, "by-subject")) == []
+    assert crossing_pairs(*both(with_hashes(catalog, "by-subject"))) == []
 
 
 def test_synthetic_subjects_do_not_look_alike(source):

@@ -267,10 +267,10 @@ def test_a_disk_that_fills_up_leaves_the_old_data_set_whole(videos, numbered_vid
 def test_strict_stops_at_the_first_fault(videos, tmp_path):
     catalog = by_subject(videos)
     with pytest.raises(DataError, match="--strict: 1 annotated videos are not in .*: fetch absent.avi first"):
-        quietly(dataclasses.replace(catalog, absent=("absent.avi",)), tmp_path / "data", strict=True)
+        quietly(dataclasses.replace(catalog, absent_sequences=(Sequence("x", "absent.avi", "late", "s1"),)), tmp_path / "data", strict=True)
     beyond = Sequence("late/s5#far", "late/s5.avi", "late", "s5", 5, 50, catalog.sequences[-1].split)
     longer = dataclasses.replace(catalog, sequences=(*catalog.sequences, beyond))
-    with pytest.raises(DataError, match=r"--strict: late/s5.avi: late/s5#far has 12 of 45 annotated frames\. Mend"):
+    with pytest.raises(DataError, match=r"--strict: late/s5#far: its video ends after 12 of 45 annotated frames\. Mend"):
         quietly(longer, tmp_path / "data", strict=True)
     (videos / "count" / "s0b.avi").touch()
     with pytest.raises(DataError, match="--strict: count/s0b.avi: empty"):
@@ -312,7 +312,7 @@ def test_a_region_is_cut_out_first(ramp, tmp_path, region):
 
 
 def test_a_region_outside_the_video_is_named(ramp, tmp_path):
-    with pytest.raises(ConfigError, match=r"storage.region is \[0, 0, 65, 40\], but .* has only 64×40 pixels"):
+    with pytest.raises(DataError, match=r"has only 64×40 pixels, but storage.region is \[0, 0, 65, 40\]"):
         stored_frame(ramp, tmp_path / "data", height=20, width=20, region=(0, 0, 65, 40))
 
 

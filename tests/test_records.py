@@ -303,7 +303,7 @@ def test_a_class_without_a_readable_video_is_refused(numbered_video, tmp_path):
     numbered_video(tmp_path / "videos" / "a" / "1.avi", 10)
     (tmp_path / "videos" / "b").mkdir()
     (tmp_path / "videos" / "b" / "2.avi").write_text("no film")
-    with pytest.raises(DataError, match=r"Class b in .* has no readable video \(.*2\.avi has no video stream"):
+    with pytest.raises(DataError, match=r"Class b in .* has no frame that can be read \(.*2\.avi has no video stream"):
         quietly(folder_catalog(tmp_path / "videos").split_by("by-subject:1,0,0"), tmp_path / "data")
     assert not (tmp_path / "data").exists(), "what is done waits beside it, in case the videos are mended"
 

@@ -45,7 +45,7 @@ def catalog(
     options = {"subject_pattern": subject_pattern, "label_pattern": label_pattern, "background": background, "annotated": annotated}
     found = _split_catalog(dataset, source, protocol, classes, seed, (train_list, validation_list, test_list), options)
     summary = {"dataset": dataset, "source": str(found.source_dir), "protocol": found.protocol, "seed": seed, **found.summary()}
-    show(as_json, summary, lambda: "\n".join([found.table(), *_describe_absent(found.absent)]))
+    show(as_json, summary, lambda: "\n".join([found.table(), *_describe_absent(found.absent), *_describe_leaks(found.protocol)]))
 
 
 @app.command()
@@ -149,14 +149,18 @@ def download(
     show(as_json, found, lambda: f"{found['source']} holds the {found['videos']} videos of {name}. Next:\n  {found['next']}")
 
 
+def _describe_leaks(protocol: str) -> list[str]:
+    from dn3dlib.data.protocols import LEAKING_PROTOCOL, LEAKS
+
+    return [f"  Warning: {LEAKS}"] if protocol == LEAKING_PROTOCOL else []
+
+
 def _describe_absent(absent) -> list[str]:
     first = ", ".join(absent[:3]) + " …" * (len(absent) > 3)
     return [f"  not there, though the annotation or a list names them ({len(absent)}): {first}"] if absent else []
 
 
 def _describe_data(data, summary: dict) -> str:
-    from dn3dlib.data.manifest import LEAKS
-
     lines = [f"{data.path}: {data.dataset}, {len(data.classes)} classes ({', '.join(data.classes)}), protocol {data.protocol}"]
     for split_name in ("train", "validation", "test"):
         counts = summary[split_name]
@@ -167,9 +171,11 @@ def _describe_data(data, summary: dict) -> str:
     lines += _describe_absent(summary["absent"])
     taught = {s.label for s in data.of_split("train")}
     lines += [f"  Warning: training never shows {label}." for label in data.classes if label not in taught]
+    if not summary["test"]["sequences"]:
+        lines.append("  Warning: there is no test part.")
     if not summary["validation"]["sequences"]:
         lines.append("  Warning: without a validation part, the best epoch is the last one.")
-    lines += [f"  Warning: {LEAKS}"] * data.leaks
+    lines += _describe_leaks(data.protocol)
     pairs = summary["near_duplicates"]
     for pair in pairs[:3]:
         (one, other), splits = pair["sequences"], pair["splits"]

@@ -64,6 +64,7 @@ if __name__ == "__main__":
 def show(as_json: bool, value: dict, text: Callable[[], str]) -> None:
     """Print `value` as JSON, or else what `text` makes of it."""
     try:
-        print(json.dumps(value, ensure_ascii=False) if as_json else text(), flush=True)
+        shown = json.dumps(value, ensure_ascii=False) if as_json else text()
+        print(shown.encode(errors="backslashreplace").decode(), flush=True)  # a file's name may be no UTF-8
     except BrokenPipeError:  # the reader has gone, as in `dn3d presets | head -1`; what Python writes at its end goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,8 +1,9 @@
 """A catalog: rows that say which frames of which video show which action by whom, and in which split they stand."""
 
 import dataclasses
+import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from dn3dlib.data.duplicates import identical_files
 from dn3dlib.data.protocols import BY_SUBJECT, LEAKING_PROTOCOL, SPLITS, split_of_each
 from dn3dlib.errors import ConfigError, DataError
 
-VIDEO_ENDINGS = frozenset(".avi .mp4 .mov .mkv .webm .mpg .mpeg .m4v .wmv .flv .3gp .ogv .mts .ts".split())
+VIDEO_ENDINGS = frozenset(
+    ".avi .mp4 .mov .mkv .webm .mpg .mpeg .m4v .wmv .flv .3gp .ogv .mts .ts .3g2 .asf .divx .dv .f4v .h264 .h265 .hevc .m1v .m2ts .m2v .mjpeg "
+    ".mjpg .mpe .mpv .mxf .nut .ogg .ogm .qt .rm .rmvb .vob .wtv .xvid .y4m".split()
+)
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,29 @@ class Catalog:
     sequences: tuple[Sequence, ...]
     protocol: str = ""
     seed: int = 0
-    absent: tuple[str, ...] = ()  # videos that the annotation names but that are not there, relative to source_dir
+    absent_sequences: tuple[Sequence, ...] = ()  # annotated, but their videos are not there
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, sorted: a label is a name's place in this order, always."""
         return tuple(sorted({sequence.label for sequence in self.sequences}))
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The videos that the annotation names but that are not there, relative to `source_dir`."""
+        return tuple(sorted({sequence.video for sequence in self.absent_sequences}))
+
     def only_classes(self, names: Iterable[str]) -> "Catalog":
-        """The catalog with these classes alone; raises DataError for a class that it does not have."""
+        """The catalog with these classes alone; raises DataError for none, or one that it does not have."""
         wanted = set(names)
+        if not wanted:
+            raise DataError(f"No class is chosen of those in {self.source_dir}: there are {', '.join(self.classes)}.")
         for name in sorted(wanted - set(self.classes)):
             raise DataError(f"There is no class {name!r} in {self.source_dir}: {nearest(name, self.classes)}")
-        return dataclasses.replace(self, sequences=tuple(s for s in self.sequences if s.label in wanted))
+        kept = {
+            field: tuple(s for s in getattr(self, field) if s.label in wanted) for field in ("sequences", "absent_sequences")
+        }
+        return dataclasses.replace(self, **kept)
 
     def split_by(self, protocol: str, seed: int = 0) -> "Catalog":
         """The catalog with every sequence in the split that `protocol` gives it; checked for leaks.
@@ -89,15 +103,28 @@ class Catalog:
 
 def find_videos(root: Path) -> list[Path]:
     """All files below `root` with a video's ending in upper or lower case, sorted; hidden ones are passed over."""
+    return [path for path in find_files(root) if path.suffix.lower() in VIDEO_ENDINGS]
+
+
+def find_files(root: Path) -> list[Path]:
+    """All files below `root`, sorted, also behind linked folders; what is hidden is passed over."""
     if not root.exists():
         raise DataError(f"The source folder {root} does not exist: check the path.")
     if not root.is_dir():
         raise DataError(f"The source {root} is a file, not a folder: name the folder that holds the videos.")
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in VIDEO_ENDINGS and not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"The folder {error.filename} cannot be read ({error.strerror}): change its permissions, or remove it.") from error
+
+    found, entered = [], set()
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if os.path.realpath(folder) in entered:  # a link back to a folder above
+            folders.clear()
+            continue
+        entered.add(os.path.realpath(folder))
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(found)
 
 
 def named_files(source_dir: Path, paths: Iterable[Path], form: re.Pattern, shown: str) -> dict[str, str]:
@@ -124,16 +151,16 @@ def annotated_catalog(dataset: str, source_dir: Path, sequences: Iterable[Sequen
     """
     sequences = tuple(sequences)
     videos = sorted({s.video for s in sequences})
-    absent = tuple(video for video in videos if not (source_dir / video).is_file())
+    missing = {video for video in videos if not (source_dir / video).is_file()}
+    absent = tuple(s for s in sequences if s.video in missing)
     if not annotated:
-        if len(absent) == len(videos):
+        if len(missing) == len(videos):
             raise DataError(
                 f"None of the {len(videos)} videos that belong to {dataset} is in {source_dir}, such as {videos[0]}: check the "
                 "path; `dn3d catalog --annotated` counts without the videos."
             )
-        missing = set(absent)
         sequences = tuple(s for s in sequences if s.video not in missing)
-    return Catalog(dataset, source_dir, sequences, absent=absent)
+    return Catalog(dataset, source_dir, sequences, absent_sequences=absent)
 
 
 def folder_catalog(source_dir: Path, subject_pattern: str = "", label_pattern: str = "") -> Catalog:
@@ -195,9 +222,12 @@ def pattern_finder(option: str, pattern: str) -> Callable[[Path], str]:
 
 
 def with_unique_ids(sequences: list[Sequence]) -> tuple[Sequence, ...]:
-    """Two files that differ in the ending only keep it in their ids."""
-    counts = Counter(s.id for s in sequences)
-    return tuple(dataclasses.replace(s, id=s.video) if counts[s.id] > 1 else s for s in sequences)
+    """Of files that differ in the ending only, all but the first keep it in their ids."""
+    taken, unique = set(), []
+    for sequence in sequences:
+        unique.append(dataclasses.replace(sequence, id=sequence.video) if sequence.id in taken else sequence)
+        taken.add(sequence.id)
+    return tuple(unique)
 
 
 def check_leaks(sequences: Iterable[Sequence], path_of: Callable[[str], Path] | None = None) -> None:

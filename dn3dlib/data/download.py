@@ -100,10 +100,10 @@ def download(dataset: str, out_dir: Path | None = None, from_dir: Path | None = 
     files, out = FILES[dataset], Path(out_dir or data_home() / f"{dataset}-videos")
     with plain_disk_errors(out), only_one_at(out):
         out.mkdir(parents=True, exist_ok=True)
-        wanted = [file for file in files if len(list(out.glob(file.place))) < (file.videos or 1)]
+        wanted = [file for file in files if not _is_there(file, out)]
         names = [file.name for file in wanted]
         if from_dir and (missing := [name for name in names if not (Path(from_dir) / name).is_file()]):
-            raise DataError(f"There is no {', '.join(missing)} in {from_dir}: add what is missing, or leave out --from to fetch it.")
+            raise DataError(f"There is no {', '.join(missing)} in {from_dir}: add what is missing (from {MIRRORS[dataset][0]}), or leave out --from to fetch it.")
         _check_space(wanted, out, fetching=not from_dir)
         for file in files:
             part = out / f"{file.name}.part"
@@ -113,6 +113,13 @@ def download(dataset: str, out_dir: Path | None = None, from_dir: Path | None = 
     command = ["dn3d", "prepare", "--dataset", dataset, "--source", str(out), "--out", str(data_home() / dataset)]
     videos = sum(file.videos for file in files)
     return {"dataset": dataset, "source": str(out), "videos": videos, "taken": names, "next": shlex.join(command)}
+
+
+def _is_there(file: Published, out: Path) -> bool:
+    """Whether all that a file holds lies in its place already; videos were checked when they were unpacked."""
+    if not file.videos:
+        return (out / file.name).is_file() and file.identity(out / file.name) == file.known_by
+    return sum(path.stat().st_size > 0 for path in out.glob(file.place)) == file.videos
 
 
 def _check_space(files: list[Published], out: Path, fetching: bool) -> None:

@@ -29,7 +29,7 @@ def identical_files(paths: Iterable[Path]) -> dict[Path, Path]:
     """Each file that repeats an earlier one byte for byte, with that one; files that cannot be read are left out."""
     by_size, first, repeated = defaultdict(list), {}, {}
     for path in paths:
-        if path.is_file():
+        if path.is_file() and path.stat().st_size:
             by_size[path.stat().st_size].append(path)
     for path in (path for same_size in by_size.values() if len(same_size) > 1 for path in same_size):
         try:
@@ -99,17 +99,18 @@ def _centred_signs(hashes: list[str]) -> np.ndarray:
     return signs / np.linalg.norm(signs, axis=1, keepdims=True)
 
 
-def crossing_pairs(sequences: Sequence) -> list[dict]:
-    """The near duplicates that stand in two splits, the most alike first.
+def crossing_pairs(sequences: Sequence, pairs: Iterable[tuple[int, int, float]]) -> list[dict]:
+    """Those of the near duplicates that stand in two splits, in the order of `pairs`.
 
     Args:
-        sequences: objects with `id`, `video`, `split` and `hashes`.
+        sequences: objects with `id`, `video` and `split`.
+        pairs: of `near_pairs` over their hashes.
 
     Returns:
         For each pair `sequences` (two ids), `videos` (two files), `splits` (two names) and `similarity`.
     """
     found = []
-    for i, j, similarity in near_pairs([sequence.hashes for sequence in sequences]):
+    for i, j, similarity in pairs:
         one, other = sequences[i], sequences[j]
         if one.split != other.split:
             names = {"sequences": [one.id, other.id], "videos": [one.video, other.video], "splits": [one.split, other.split]}

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dn3dlib.errors import ConfigError
+from dn3dlib.errors import VideoError
 
 
 def cut_out(frame: np.ndarray, region: tuple[float, ...], path: Path) -> np.ndarray:
@@ -17,7 +17,8 @@ def cut_out(frame: np.ndarray, region: tuple[float, ...], path: Path) -> np.ndar
     if max(region) <= 1:
         left, right, top, bottom = round(left * width), round(right * width), round(top * height), round(bottom * height)
     if right > width or bottom > height:
-        raise ConfigError(f"storage.region is {list(region)}, but {path} has only {width}×{height} pixels: give a box within it.")
+        message = f"{path} has only {width}×{height} pixels, but storage.region is {list(region)}; give a box within it"
+        raise VideoError(message, "smaller than the region")
     top, left = min(top, height - 1), min(left, width - 1)
     return frame[top : max(bottom, top + 1), left : max(right, left + 1)]
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from dn3dlib.data.manifest import to_sequence
 from dn3dlib.files import write_bytes
 
+JOURNAL = "journal.jsonl"
+
 
 class Journal:
     """One line for the settings, then one for each video whose records are on the disk, in the order of writing."""
@@ -18,7 +20,7 @@ class Journal:
             settings: all that decides, beside the videos, what is written; plain JSON.
             wanted: file → what is known of it (see `manifest.DataSet.videos`), of every video to be prepared.
         """
-        self._path = folder / "journal.jsonl"
+        self._path = folder / JOURNAL
         settings = json.loads(json.dumps(settings))  # tuples become lists
         first, *rest = _whole_lines(self._path) or [None]
         if first != settings or any(wanted.get(row["video"]["file"]) != row["video"] for row in rest):

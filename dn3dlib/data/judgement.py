@@ -14,7 +14,7 @@ from dn3dlib.errors import Dn3dError, VideoError
 
 UNUSABLE = (
     "missing", "not a regular file", "unusable name", "unreadable permission", "disk error", "empty", "no video stream",
-    "truncated", "undecodable", "changed size within the file",
+    "truncated", "undecodable", "changed size within the file", "smaller than the region",
 )  # fmt: skip
 DOUBTFUL = ("header and content disagree", "shorter than a clip", "duplicate of")  # used, but named
 

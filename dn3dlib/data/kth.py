@@ -14,7 +14,7 @@ ANNOTATION = "00sequences.txt"
 
 _NAME = re.compile(rf"(person\d\d_(?:{'|'.join(CLASSES)})_d\d)(?:_uncomp)?\.\w+", re.IGNORECASE)
 _LINE = re.compile(r"(person\d\d_[a-z]+_d\d)\s+frames\s+(.+)")
-_RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
+_RANGE = re.compile(r"(\d{1,9})\s*-\s*(\d{1,9})")
 
 
 def kth_catalog(source_dir: Path, dataset: str = "kth", annotated: bool = False) -> Catalog:
@@ -63,15 +63,18 @@ def read_annotation(path: Path) -> dict[str, list[tuple[int, int]]]:
     """
     ranges = {}
     for number, line in enumerate(Path(path).read_text(encoding="latin-1").splitlines(), 1):
-        match = _LINE.fullmatch(line.strip())
+        line = line.strip().lower()
+        match = _LINE.fullmatch(line)
         if not match:
             if line.startswith("person") and "missing" not in line:
-                raise DataError(f"Line {number} of {path} cannot be read: {line.strip()!r}; it should end in `frames 1-95, 96-185`.")
+                raise DataError(f"Line {number} of {path} cannot be read: {line!r}; it should end in `frames 1-95, 96-185`.")
             continue
         parts = [_RANGE.fullmatch(part.strip()) for part in match[2].split(",") if part.strip()]
         found = [(int(part[1]), int(part[2])) for part in parts if part]
         if len(found) < len(parts) or any(first < 1 or last < first for first, last in found):
             raise DataError(f"Line {number} of {path} holds a frame range that cannot be: {match[2]!r}.")
+        if match[1] in ranges:
+            raise DataError(f"Line {number} of {path} names {match[1]} for the second time: remove one of the two lines.")
         ranges[match[1]] = found
     if not ranges:
         raise DataError(f"The annotation {path} names no video: fetch {ANNOTATION} again, or remove it to use whole videos.")

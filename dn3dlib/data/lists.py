@@ -73,7 +73,8 @@ def _text(path: Path) -> str:
 
 def _parse(line: str, where: str) -> tuple[str, str]:
     """(path, class) of one line; a line that ends like a video has no class."""
-    video, label = (line, "") if _names_video(line) else (*line.rsplit(maxsplit=1), "")[:2]
+    separator = "\t" if "\t" in line else None  # behind a tab a class may hold blanks
+    video, label = (line, "") if _names_video(line) else (*map(str.strip, line.rsplit(separator, maxsplit=1)), "")[:2]
     path = PurePosixPath(video)
     if not _names_video(video):
         raise DataError(f"{where} reads {line!r}, but must be the path of a video and perhaps a blank and its class.")

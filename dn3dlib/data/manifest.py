@@ -14,10 +14,9 @@ from dn3dlib.data.catalog import check_leaks
 from dn3dlib.data.duplicates import crossing_pairs
 from dn3dlib.data.protocols import LEAKING_PROTOCOL, SPLITS, split_of_each
 from dn3dlib.errors import ConfigError, DataError
-from dn3dlib.files import read_json, write_json
+from dn3dlib.files import only_one_at, plain_disk_errors, read_json, write_json
 
 FORMAT = 2
-LEAKS = "The protocol leaks on purpose: subjects stand in several splits, so the accuracy is too high."
 MANIFEST = "manifest.json"
 
 
@@ -70,6 +69,7 @@ class DataSet:
     doubtful: tuple[dict, ...] = ()  # file, reason: used all the same
     shortened: tuple[dict, ...] = ()  # sequence, annotated frames, frames: the video ended before the annotation
     absent: tuple[str, ...] = ()  # videos that the annotation names, but that were not there
+    look_alikes: tuple[tuple[int, int, float], ...] = ()  # places of two sequences and their similarity: `near_pairs`
     videos: tuple[dict, ...] = ()  # file, bytes, modified, rows (a checksum): to see which are new or have changed
 
     @classmethod
@@ -121,7 +121,7 @@ class DataSet:
         return self.protocol == LEAKING_PROTOCOL
 
     def summary(self) -> dict:
-        """Per split: sequences, frames and subjects; what was rejected, doubtful, shortened or absent; `crossing_pairs`."""
+        """Per split: sequences, frames and subjects; what was rejected, doubtful, shortened or absent; look-alikes; leaks."""
         rows = {}
         for split in SPLITS:
             members = self.of_split(split)
@@ -131,7 +131,12 @@ class DataSet:
                 "subjects": len({s.subject for s in members}),
             }
         found = {name: list(getattr(self, name)) for name in ("rejected", "doubtful", "shortened", "absent")}
-        return rows | found | {"near_duplicates": crossing_pairs(self.sequences)}
+        about = {"protocol": self.protocol, "leaks": self.leaks, "near_duplicates": self.crossing_pairs()}
+        return rows | found | about
+
+    def crossing_pairs(self) -> list[dict]:
+        """The look-alikes that stand in two splits; see `duplicates.crossing_pairs`. Taught in notebook 01."""
+        return crossing_pairs(self.sequences, self.look_alikes)
 
     def as_split_by(self, protocol: str, seed: int = 0) -> "DataSet":
         """The data set with the splits that a protocol gives, on paper alone; raises as `protocols.split_of_each`."""
@@ -145,11 +150,12 @@ class DataSet:
         Raises:
             ConfigError, DataError: as `Catalog.split_by`; the data set then stays as it was.
         """
-        data = self.as_split_by(protocol, seed)
-        if not data.leaks:
-            check_leaks(data.sequences)
-            data.check_identical_sequences()
-        data.write_manifest()
+        with plain_disk_errors(self.path), only_one_at(self.path):
+            data = DataSet.open(self.path).as_split_by(protocol, seed)
+            if not data.leaks:
+                check_leaks(data.sequences)
+                data.check_identical_sequences()
+            data.write_manifest()
         return data
 
     def check_identical_sequences(self) -> None:
@@ -182,6 +188,9 @@ def _from_manifest(path: Path, values: dict) -> DataSet:
     fields = {key: value for key, value in values.items() if key not in ("format", "storage", "sequences")}
     for key in ("classes", "shards", "rejected", "doubtful", "shortened", "absent", "videos"):
         fields[key] = tuple(fields[key])
+    fields["look_alikes"] = tuple((int(i), int(j), float(similarity)) for i, j, similarity in values["look_alikes"])
+    if any(not 0 <= i < j < len(sequences) for i, j, _ in fields["look_alikes"]):
+        raise ValueError("look-alikes that are no sequences")
     for shard in fields["shards"]:
         if set(shard) != {"name", "bytes", "sha256", "records"}:
             raise ValueError(f"a shard of {', '.join(shard)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from dn3dlib.data.catalog import Catalog, Sequence, annotated_catalog, find_videos, named_files
+from dn3dlib.data.catalog import Catalog, Sequence, annotated_catalog, find_files, find_videos, named_files
 from dn3dlib.errors import DataError
 
 CLASSES = ("reach to shelf", "retract from shelf", "hand in shelf", "inspect product", "inspect shelf")  # as in the files
@@ -16,6 +16,7 @@ BACKGROUND_FRAMES = 32  # of a background window: about a second
 MAX_FRAME = 1_000_000  # nine hours: a label beyond it is damage
 
 _VIDEO = re.compile(r"(\d+_\d+)_crop\.\w+", re.IGNORECASE)
+_NUMBERED = re.compile(r"\d.*\.mat$", re.IGNORECASE)
 _LABEL = re.compile(r"(\d+_\d+)_label\.mat", re.IGNORECASE)
 
 
@@ -34,7 +35,7 @@ def merl_catalog(source_dir: Path, background: bool = False, annotated: bool = F
         DataError: no label file, a file name of another form, a video without labels, a label file that cannot be read.
     """
     source_dir = Path(source_dir)
-    labels = named_files(source_dir, sorted(source_dir.rglob("[0-9]*.mat")), _LABEL, "MERL's form <subject>_<session>_label.mat")
+    labels = named_files(source_dir, [path for path in find_files(source_dir) if _NUMBERED.match(path.name)], _LABEL, "MERL's form <subject>_<session>_label.mat")
     videos = named_files(source_dir, find_videos(source_dir), _VIDEO, "MERL's form <subject>_<session>_crop.mp4")
     if not labels:
         raise DataError(f"There is no label file <subject>_<session>_label.mat in {source_dir}: unpack MERL's labels there.")

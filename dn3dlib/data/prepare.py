@@ -18,14 +18,17 @@ from dn3dlib.config import StorageConfig, to_dict
 from dn3dlib.data import video
 from dn3dlib.data.catalog import Catalog, Sequence
 from dn3dlib.data.decode import Decoded, decode_all, frame_form, read_spool
-from dn3dlib.data.duplicates import identical_files
-from dn3dlib.data.journal import Journal
-from dn3dlib.data.manifest import DataSet, StoredSequence
+from dn3dlib.data.duplicates import identical_files, near_pairs
+from dn3dlib.data.journal import JOURNAL, Journal
+from dn3dlib.data.manifest import MANIFEST, DataSet, StoredSequence
 from dn3dlib.data.records import ShardWriter, encode_frame
 from dn3dlib.data.workers import worker_count
 from dn3dlib.errors import DataError, Dn3dError, VideoError
 from dn3dlib.files import only_one_at, plain_disk_errors
 from dn3dlib.progress import progress_bar
+
+_FEWEST_BYTES = 16  # of a frame in a video
+
 
 def prepare(
     catalog: Catalog,
@@ -57,29 +60,38 @@ def prepare(
         Dn3dError: the disk is too small or full, the folder cannot be written, another process prepares it. What was
             there before stays.
     """
-    data_dir = Path(data_dir)
+    data_dir = Path(data_dir).resolve()
     if not catalog.sequences or not all(s.split for s in catalog.sequences):
         raise DataError(f"The catalog of {catalog.source_dir} has no sequences with a split: apply a protocol first.")
     workers = worker_count(workers, len({s.video for s in catalog.sequences}))
     if strict and catalog.absent:
         raise DataError(f"--strict: {len(catalog.absent)} annotated videos are not in {catalog.source_dir}: fetch {catalog.absent[0]} first.")
-    storage = _with_size(storage, catalog)
+    storage = _with_size(storage, catalog, data_dir)
     sources = _sources(catalog)
     old = _existing(data_dir, catalog, storage, sources)
     if old and len(old.videos) == len(sources):
+        _clear_leftovers(data_dir)
+        if strict:
+            _refuse_faults(vars(old))
         if show_progress:
             print(f"{data_dir} already holds these {len(sources)} videos: nothing to do.", file=sys.stderr)
         return old
+    if data_dir.is_mount():
+        raise DataError(f"{data_dir} is a disk of its own, and the finished folder is renamed into place: name a folder on it.")
     with plain_disk_errors(data_dir), only_one_at(data_dir):
         old = _existing(data_dir, catalog, storage, sources)  # another process may have made it in the meantime
         _write(catalog, data_dir, storage, sources, old, workers, show_progress, strict)
     return DataSet.open(data_dir)
 
 
-def _with_size(storage: StorageConfig, catalog: Catalog) -> StorageConfig:
-    """The storage with height and width, where only the short side was given."""
+def _with_size(storage: StorageConfig, catalog: Catalog, data_dir: Path) -> StorageConfig:
+    """The storage with height and width, where only the short side was given: of what is there, or of the first video."""
     if not storage.short_side:
         return storage
+    if (data_dir / MANIFEST).is_file():
+        there = DataSet.open(data_dir).storage
+        if min(there.height, there.width) == storage.short_side:
+            return dataclasses.replace(storage, height=there.height, width=there.width, short_side=0)
     for row in catalog.sequences:
         try:
             frame = next(video.iter_frames(catalog.source_dir / row.video, 0, 1, region=storage.region))
@@ -124,24 +136,41 @@ def _existing(data_dir: Path, catalog: Catalog, storage: StorageConfig, sources:
         for what, is_, asked in zip(("data set", "storage", "list of classes", "protocol"), there, wanted, strict=True)
         if is_ != asked
     ]
+    changed = {known["file"] for known in old.videos if sources.get(known["file"]) != known}
+    stored = {s.video for s in old.sequences}
     faults += [
-        f"{known['file']} {'has changed' if known['file'] in sources else 'is gone'} since"
-        for known in old.videos
-        if sources.get(known["file"]) != known
+        f"{file} {'has changed since, or is of another source folder' if file in sources else 'is gone since'}"
+        for file in sorted(changed & stored)
     ]
     if faults:
         raise DataError(
             f"{data_dir} already holds another data set: {faults[0]}. Choose another folder, or remove it; `dn3d split` changes the "
             "protocol alone."
         )
-    return old
+    # What could not be used may have been mended: it is as good as new.
+    retried = changed | {row["file"] for row in old.rejected if row["reason"] in ("missing", "unreadable permission", "disk error")}
+    kept = {name: tuple(row for row in getattr(old, name) if row["file"] not in retried) for name in ("videos", "rejected", "doubtful")}
+    return dataclasses.replace(old, **kept)
+
+
+def _clear_leftovers(data_dir: Path) -> None:
+    """Remove what a process left that was killed after its work was done."""
+    work, journal = _working_folder(data_dir), data_dir / JOURNAL
+    if work.exists() or journal.exists():
+        with plain_disk_errors(data_dir), only_one_at(data_dir):
+            shutil.rmtree(work, ignore_errors=True)
+            journal.unlink(missing_ok=True)
+
+
+def _working_folder(data_dir: Path) -> Path:
+    return data_dir.with_name(f"{data_dir.name}.partial")
 
 
 def _write(
     catalog: Catalog, data_dir: Path, storage: StorageConfig, sources: dict, old: DataSet | None, workers: int, show_progress: bool, strict: bool
 ) -> None:
     """Decode what is missing into a working folder beside `data_dir`, then make it part of the data set."""
-    work = data_dir.with_name(f"{data_dir.name}.partial")
+    work = _working_folder(data_dir)
     work.mkdir(parents=True, exist_ok=True)
     _take_back(work, data_dir, old)
     known = {row["file"] for row in old.videos} if old else set()
@@ -153,13 +182,15 @@ def _write(
     done = {outcome["video"]["file"] for outcome in journal.outcomes}
     order = sorted(catalog.sequences, key=lambda s: (s.subject, s.video, s.start, s.id))
     by_video = [(file, list(rows)) for file, rows in groupby(order, key=lambda s: s.video) if file in new and file not in done]
-    _check_space(catalog, by_video, storage, work)
+    for outcome in journal.outcomes if strict else []:
+        _refuse_faults(outcome)
+    _check_space(catalog, by_video, storage, work, workers)
     repeated = _repeated(catalog, [*known, *new])
     frames = 0
     with progress_bar(total=len(new), initial=len(done), desc="prepare", unit="video", show=show_progress) as bar:
         for file, rows, spools, decoded in decode_all(catalog, by_video, storage, work, workers):
             outcome = _store(writer, catalog, sources[file], rows, spools, decoded)
-            outcome["doubtful"] += repeated.get(file, [])
+            outcome["doubtful"] += [] if outcome["rejected"] else repeated.get(file, [])
             writer.flush()
             journal.add(outcome)
             for spool in spools:
@@ -182,19 +213,22 @@ def _take_back(work: Path, data_dir: Path, old: DataSet | None) -> None:
         spool.unlink()
 
 
-def _check_space(catalog: Catalog, by_video: list[tuple[str, list[Sequence]]], storage: StorageConfig, folder: Path) -> None:
-    """Refuse to begin what will not fit on the disk, judging by the first frames of a few videos."""
+def _check_space(catalog: Catalog, by_video: list[tuple[str, list[Sequence]]], storage: StorageConfig, folder: Path, workers: int) -> None:
+    """Refuse to begin what will not fit on the disk, judging by the first frames of a few videos.
+
+    What is on its way from the decoding processes to the shards lies there twice.
+    """
     sizes = []
     for file, rows in by_video[:: max(1, len(by_video) // 8)]:
         path = catalog.source_dir / file
         try:
             frame = next(video.iter_frames(path, 0, 1, **frame_form(storage)))
-            length = video.header(path).frames_in_header
+            length = min(video.header(path).frames_in_header, path.stat().st_size // _FEWEST_BYTES)  # a header may lie
         except VideoError:
             continue
         frames = sum((length if row.stop is None else row.stop) - row.start for row in rows)
         sizes.append(len(encode_frame(frame, storage)) * max(frames, 0))
-    needed = len(by_video) * sum(sizes) / max(len(sizes), 1)
+    needed = (len(by_video) + min(len(by_video), 2 * workers + 1)) * sum(sizes) / max(len(sizes), 1)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise Dn3dError(
@@ -251,8 +285,8 @@ def _hashed(frames: Iterator[bytes], digest) -> Iterator[bytes]:
 def _refuse_faults(outcome: dict) -> None:
     for kind in ("rejected", "doubtful", "shortened"):
         for fault in outcome[kind]:
-            why = fault.get("reason") or f"{fault['sequence']} has {fault['frames']} of {fault['annotated']} annotated frames"
-            raise DataError(f"--strict: {outcome['video']['file']}: {why}. Mend or remove the video, or leave out --strict.")
+            why = fault.get("reason") or f"its video ends after {fault['frames']} of {fault['annotated']} annotated frames"
+            raise DataError(f"--strict: {fault.get('file') or fault['sequence']}: {why}. Mend or remove the video, or leave out --strict.")
 
 
 def _merged(catalog: Catalog, storage: StorageConfig, sources: dict, old: DataSet | None, outcomes: list[dict]) -> DataSet:
@@ -269,7 +303,7 @@ def _merged(catalog: Catalog, storage: StorageConfig, sources: dict, old: DataSe
     _check_classes(catalog, stored, rejected)
     return DataSet(
         Path(), catalog.dataset, catalog.protocol, catalog.seed, storage, catalog.classes, stored, (),
-        rejected, all_of("doubtful"), all_of("shortened"), catalog.absent, tuple(sources.values()),
+        rejected, all_of("doubtful"), all_of("shortened"), catalog.absent, tuple(near_pairs([s.hashes for s in stored])), tuple(sources.values()),
     )  # fmt: skip
 
 
@@ -280,8 +314,8 @@ def _check_classes(catalog: Catalog, stored: tuple[StoredSequence, ...], rejecte
         if not there[label]:
             files = {s.video for s in catalog.sequences if s.label == label}
             problems = [row["problem"] for row in rejected if row["file"] in files]
-            why = f" ({problems[0]})" if problems else ""
-            raise DataError(f"Class {label} in {catalog.source_dir} has no readable video{why}: mend its videos or remove the class.")
+            why = problems[0] if problems else f"{min(files)} and the others end before their annotated frames"
+            raise DataError(f"Class {label} in {catalog.source_dir} has no frame that can be read ({why}): mend its videos or remove the class.")
 
 
 def _finish(data: DataSet, writer: ShardWriter, work: Path, data_dir: Path, old: DataSet | None) -> None:
@@ -297,4 +331,4 @@ def _finish(data: DataSet, writer: ShardWriter, work: Path, data_dir: Path, old:
     if data_dir.exists():
         data_dir.rmdir()  # it is empty
     work.rename(data_dir)
-    (data_dir / "journal.jsonl").unlink()
+    (data_dir / JOURNAL).unlink()

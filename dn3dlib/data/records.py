@@ -19,6 +19,7 @@ from dn3dlib.quiet import import_quietly
 
 MAX_SHARD_BYTES = 100_000_000
 MAX_RECORD_FRAMES = 600
+MAX_RECORD_BYTES = 50_000_000  # of frames; one frame may be larger
 _HEAD, _TAIL = 12, 4  # a TFRecord's length and its checksum before the data, the data's checksum behind
 
 
@@ -155,7 +156,7 @@ class ShardWriter:
             The records that hold it.
         """
         records = []
-        for chunk in _chunks(frames, MAX_RECORD_FRAMES):
+        for chunk in _chunks(frames):
             data = _example(features, chunk)
             self._make_room(len(data))
             head = struct.pack("<Q", len(data))
@@ -197,13 +198,15 @@ class ShardWriter:
         self._writer, self._offset = None, 0
 
 
-def _chunks(items: Iterable, size: int) -> Iterator[list]:
-    chunk = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
+def _chunks(frames: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The frames of each record."""
+    chunk, size = [], 0
+    for frame in frames:
+        if chunk and (len(chunk) == MAX_RECORD_FRAMES or size + len(frame) > MAX_RECORD_BYTES):
             yield chunk
-            chunk = []
+            chunk, size = [], 0
+        chunk.append(frame)
+        size += len(frame)
     if chunk:
         yield chunk
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dn3dlib.data.catalog import find_videos
+from dn3dlib.data.catalog import find_files, find_videos
 from dn3dlib.data.duplicates import HASH_EVERY, frame_hash, identical_files, near_pairs, sample_hashes
 from dn3dlib.data.judgement import doubts, kind_of
 from dn3dlib.data.video import probe
@@ -30,8 +30,8 @@ def scan_folder(folder: Path, workers: int | None = None, clip_frames: int = 16)
         `frames_in_header`, `fps`, `codec` (None where it cannot be read), `usable`, `reason` (out of `judgement`'s list; of
         several, "; " between them; empty where there is none) and `problem`, the same as a sentence.
         `bad`: how many cannot be used. `reasons`: how often each occurs. `near_duplicates`: pairs of `videos` that look
-        alike, with their `similarity`, the most alike first, without the equal ones. `other_files`: how many files are
-        hidden or have no video's ending.
+        alike, with their `similarity`, the most alike first, without the equal ones. `other_files`: how many files have
+        no video's ending; hidden ones do not count.
 
     Raises:
         DataError: no such folder.
@@ -61,7 +61,7 @@ def scan_folder(folder: Path, workers: int | None = None, clip_frames: int = 16)
         "near_duplicates": [
             {"videos": [names[alone[i].path], names[alone[j].path]], "similarity": similarity} for i, j, similarity in near
         ],
-        "other_files": sum(not path.is_dir() for path in folder.rglob("*")) - len(paths),
+        "other_files": len(find_files(folder)) - len(paths),
     }
 
 

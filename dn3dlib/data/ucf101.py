@@ -51,7 +51,7 @@ def _list_folder(source_dir: Path) -> Path:
 
 def _read_lists(folder: Path) -> tuple[dict[str, str], dict[str, list[tuple[str, str]]]]:
     """Class → its number, and video → its split under each protocol."""
-    lines = (folder / CLASS_LIST).read_text(encoding="utf-8", errors="replace").split()
+    lines = (folder / CLASS_LIST).read_text(encoding="utf-8-sig", errors="replace").split()
     numbers = dict(zip(lines[1::2], lines[::2], strict=False))
     listed = defaultdict(list)
     for number in (1, 2, 3):

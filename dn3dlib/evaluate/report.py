@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from dn3dlib.data.clips import plan_evaluation
-from dn3dlib.data.manifest import LEAKS, DataSet
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.protocols import LEAKS
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import read_json, write_json
 from dn3dlib.metrics import confusion, per_class, sequence_votes, softmax, subject_interval

@@ -12,7 +12,7 @@ from dn3dlib.errors import VideoError
 from dn3dlib.show.figures import ACCENT, DPI, GAP, LINE, WIDTH, Picture
 
 THUMBNAIL = (60, 80)  # pixels, height and width
-THUMBNAILS, EVERY = 3, 8  # frames shown of a video; frames from one to the next
+THUMBNAILS = 3  # frames shown of a video
 
 
 def scan_table(rows: list[dict], folder: Path) -> Picture:
@@ -28,7 +28,7 @@ def scan_table(rows: list[dict], folder: Path) -> Picture:
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
     for number, row in enumerate(rows):
         bottom = size[1] - (number + 1) * line + GAP
-        previews = _preview(Path(folder) / row["video"])
+        previews = _preview(Path(folder) / row["video"], max(1, (row["frames"] or 24) // THUMBNAILS))
         for place in range(THUMBNAILS):
             left = GAP + place * (width + GAP)
             if place < len(previews):
@@ -43,12 +43,12 @@ def scan_table(rows: list[dict], folder: Path) -> Picture:
     return Picture(figure, "; ".join(f"{row['video']}: {row['reason'] or 'sound'}" for row in rows))
 
 
-def _preview(path: Path) -> list[np.ndarray]:
-    """Some frames from the video's beginning, as far as it can be decoded."""
+def _preview(path: Path, every: int) -> list[np.ndarray]:
+    """Each `every`-th frame of a video, as far as it can be decoded."""
     frames = []
     with suppress(VideoError):  # its reason stands beside it
         for number, frame in enumerate(iter_frames(path, height=THUMBNAIL[0], width=THUMBNAIL[1], fit="pad")):
-            if number % EVERY == 0:
+            if number % every == 0:
                 frames.append(frame)
             if len(frames) == THUMBNAILS:
                 break

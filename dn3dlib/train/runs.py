@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig, from_dict, to_dict
-from dn3dlib.data.manifest import LEAKS, DataSet
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.protocols import LEAKS
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
 
