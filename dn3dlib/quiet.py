@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def import_quietly(name: str) -> ModuleType:
     """Import a module whose libraries write to the process's standard error before they can be told not to."""
     if name in sys.modules:
-        return importlib.import_module(name)  # waits where another thread is still at it
+        return sys.modules[name]
     with _standard_error_closed():
         return importlib.import_module(name)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dn3dlib.data.examples import make_examples
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.train.runs import Run
 
@@ -58,6 +59,13 @@ def test_both_notebooks_in_order_on_a_folder_of_ones_own(papermill, source, tmp_
     assert sum(map(sum, report["confusion"])) == report["sequences"] == len(data.of_split("test")) > 0
     assert (run_dir / "best.keras").is_file()
     assert f"accuracy: clips {report['clip_accuracy']:.2f}" in printed(tmp_path / "02_train.ipynb")
+
+
+def test_notebook_01_on_merl_whose_last_instance_ends_after_its_video(papermill, tmp_path):
+    done = papermill("01_prepare_data", dataset="merl", source_dir=make_examples(tmp_path / "examples") / "merl")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(DataSet.open(tmp_path / "data" / "merl-quick").sequences) == 12
+    assert "shortened       2" in printed(tmp_path / "01_prepare_data.ipynb")
 
 
 @pytest.mark.parametrize(
