@@ -146,7 +146,20 @@ def test_a_rejected_video_that_is_deleted_is_forgotten(videos, tmp_path, decoded
     decoded.clear()
     (videos / "count" / "s0b.avi").unlink()
     assert quietly(by_subject(videos), tmp_path / "data").rejected == () and decoded == []
-    assert first_values(DataSet.open(tmp_path / "data")) == WANTED
+    data = DataSet.open(tmp_path / "data")
+    assert data.rejected == () and len(data.videos) == 12 and first_values(data) == WANTED
+
+
+def test_a_video_that_was_too_short_for_its_annotation_and_is_longer_now(videos, numbered_video, tmp_path, decoded):
+    path = numbered_video(videos / "count" / "s0b.avi", 17, first=77)
+    rows = by_subject(videos)
+    late = dataclasses.replace(rows, sequences=tuple(dataclasses.replace(s, start=20, stop=30) if s.video == "count/s0b.avi" else s for s in rows.sequences))
+    data = quietly(late, tmp_path / "data")
+    assert data.shortened == ({"sequence": "count/s0b", "annotated": 10, "frames": 0},) and first_values(data) == WANTED
+    numbered_video(path, 40, first=77)
+    decoded.clear()
+    data = quietly(late, tmp_path / "data")
+    assert decoded == ["count/s0b.avi"] and data.shortened == () and first_values(data) == WANTED | {"count/s0b": 97}
 
 
 def test_a_video_behind_a_dangling_link_is_tried_again(videos, numbered_video, tmp_path, decoded):
