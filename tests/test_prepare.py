@@ -374,7 +374,7 @@ def test_strict_stops_at_the_first_fault(videos, tmp_path):
     assert len(quietly(catalog, tmp_path / "data", strict=True).sequences) == 12
 
 
-def test_strict_stops_again_at_a_fault_that_is_known(videos, tmp_path):
+def test_strict_stops_again_at_a_fault_that_is_known(videos, numbered_video, tmp_path):
     (videos / "late" / "s5b.avi").touch()  # the last one: the others are done by then
     for _ in range(2):
         with pytest.raises(DataError, match="--strict: late/s5b.avi: empty"):
@@ -385,6 +385,9 @@ def test_strict_stops_again_at_a_fault_that_is_known(videos, tmp_path):
         with pytest.raises(DataError, match="--strict: late/s5b.avi: empty"):
             quietly(by_subject(videos), tmp_path / "finished", strict=True)
     assert first_values(DataSet.open(tmp_path / "finished")) == WANTED
+    numbered_video(videos / "count" / "s3b.avi", 17, first=77)
+    with pytest.raises(DataError, match="--strict: late/s5b.avi: empty"):
+        quietly(by_subject(videos), tmp_path / "finished", strict=True)
 
 
 # --- the form of what is stored --------------------------------------------------------------------------------------
