@@ -4,6 +4,8 @@ import dataclasses
 import json
 import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,27 @@ def test_only_the_splits_asked_for_are_held(data):
         else:
             with pytest.raises(IndexError):
                 held.clips(np.array([place]), numbers)
+
+
+FIRST = """
+import os, sys
+from pathlib import Path
+from dn3dlib.data.cache import DecodedFrames
+from dn3dlib.data.manifest import DataSet
+os.cpu_count = lambda: 8
+assert "tensorflow" not in sys.modules
+held = DecodedFrames(DataSet.open(Path(sys.argv[1])), ("train", "validation"), show_progress=False)
+print(int(held._frames.sum(dtype="int64")))
+"""
+
+
+@pytest.mark.parametrize("time", range(3))
+def test_many_threads_may_decode_before_all_else(data, time):
+    """They all need TensorFlow at once, which none has imported."""
+    done = subprocess.run([sys.executable, "-c", FIRST, data.path], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    wanted = sum(int(FrameReader(data).decoded(s).sum(dtype=np.int64)) for s in data.sequences if s.split in BOTH)
+    assert int(done.stdout) == wanted
 
 
 # --- where they fit --------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from dn3dlib.data.catalog import Sequence, check_leaks, find_videos, folder_catalog
+from dn3dlib.data.examples import make_examples
 from dn3dlib.data.kth import ANNOTATION, CLASSES, kth_catalog, read_annotation
-from dn3dlib.data.protocols import SPLITS
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.merl import BACKGROUND, merl_catalog
+from dn3dlib.data.protocols import LEAKS, SPLITS
 from dn3dlib.data.sources import DATASETS, read_catalog
 from dn3dlib.errors import ConfigError, DataError
 
@@ -25,6 +29,11 @@ def touch(root: Path, *names: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{number} {name}")
     return root
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory) -> Path:
+    return make_examples(tmp_path_factory.mktemp("examples") / "videos")
 
 
 def refused(kind, call, *arguments, **named) -> str:
@@ -112,10 +121,12 @@ def test_kth_without_annotation_takes_whole_videos(tmp_path):
 def test_blanks_and_tabs_in_the_annotation_may_vary(tmp_path):
     path = tmp_path / ANNOTATION
     path.write_bytes(
-        b"Some words before.\r\n\r\nperson01_boxing_d1\t\tframes\t1-95,  96 -185,\r\n  person01_boxing_d2 frames 2-3 \n"
+        b"PERSON02_Boxing_D1 FRAMES 4-5\r\nSome words before.\r\n\r\nperson01_boxing_d1\t\tframes\t1-95,  96 -185,\r\n  person01_boxing_d2 frames 2-3 \n"
         b"person13_handclapping_d3\t\t*missing*\n"
     )
-    assert read_annotation(path) == {"person01_boxing_d1": [(1, 95), (96, 185)], "person01_boxing_d2": [(2, 3)]}
+    assert read_annotation(path) == {
+        "person02_boxing_d1": [(4, 5)], "person01_boxing_d1": [(1, 95), (96, 185)], "person01_boxing_d2": [(2, 3)],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -124,7 +135,10 @@ def test_blanks_and_tabs_in_the_annotation_may_vary(tmp_path):
         ("person01_boxing_d1 frames 10-9", "Line 2 .* holds a frame range that cannot be: '10-9'"),
         ("person01_boxing_d1 frames 0-9", "Line 2 .* holds a frame range that cannot be"),
         ("person01_boxing_d1 frames 1-9, x", "Line 2 .* holds a frame range that cannot be"),
+        ("person01_boxing_d1 frames 1-" + 5000 * "9", "Line 2 .* holds a frame range that cannot be"),
         ("person01_boxing_d1 1-9", "Line 2 .* cannot be read"),
+        (" \tPERSON01_boxing_d1 1-9", "Line 2 .* cannot be read"),
+        ("person01_boxing_d1 frames 1-9\nPerson01_Boxing_d1 frames 1-9", "Line 3 .* names person01_boxing_d1 for the second time"),
         ("nothing", "names no video"),
     ],
 )
@@ -236,10 +250,40 @@ def test_find_videos_is_sorted(tmp_path):
     assert [str(p.relative_to(tmp_path)) for p in find_videos(tmp_path)] == ["a/10.MPG", "a/9.webm", "b/2.avi"]
 
 
+def test_endings_of_cameras_and_of_raw_video(tmp_path):
+    touch(tmp_path, "a/1.mxf", "a/2.Y4M", "a/3.y4mx", "a/mxf")
+    assert [path.name for path in find_videos(tmp_path)] == ["1.mxf", "2.Y4M"]
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    touch(tmp_path, "disk/wave/1.avi", "disk/wave/deep/2.avi", "videos/jump/3.avi")
+    (tmp_path / "videos" / "wave").symlink_to(tmp_path / "disk" / "wave")
+    (tmp_path / "disk" / "wave" / "deep" / "loop").symlink_to(tmp_path / "videos")
+    catalog = folder_catalog(tmp_path / "videos")
+    assert [(s.label, s.video) for s in catalog.sequences] == [
+        ("jump", "jump/3.avi"), ("wave", "wave/1.avi"), ("wave", "wave/deep/2.avi"),
+    ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, "a/1.avi", "b/2.avi")
+    scandir = os.scandir
+
+    def closed(path):  # by hand: the superuser may read everywhere
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    sentence = refused(DataError, folder_catalog, tmp_path)
+    assert f"The folder {tmp_path / 'b'} cannot be read (Permission denied)" in sentence
+
+
 def test_some_classes_alone(tmp_path):
     catalog = folder_catalog(touch(tmp_path, "a/1.avi", "b/2.avi", "c/3.avi"))
     assert catalog.only_classes(["c", "a"]).classes == ("a", "c")
     assert "There is no class 'd'" in refused(DataError, catalog.only_classes, ["a", "d"])
+    assert "No class is chosen" in refused(DataError, catalog.only_classes, [])
 
 
 # --- by name, and by the shell ---------------------------------------------------------------------------------------
@@ -294,6 +338,65 @@ def test_prepare_names_what_is_not_there(shell, source, tmp_path):
     (tmp_path / "kth" / ANNOTATION).write_text(LISTED)
     status, out, _ = shell("prepare", "--dataset", "kth", "--source", tmp_path / "kth", "--out", tmp_path / "data", "--workers", 1)
     assert status == 0 and "not there, though the annotation or a list names them (1): walking/" in out
+
+
+def test_absent_videos_of_other_classes_do_not_count(shell, source, tmp_path):
+    shutil.copytree(source, tmp_path / "kth")
+    (tmp_path / "kth" / "jogging" / "person01_jogging_d1_uncomp.avi").unlink()
+    options = ("--dataset", "kth", "--source", tmp_path / "kth", "--out", tmp_path / "data", "--workers", 1, "--strict", "--height", 32, "--width", 32)
+    status, _, err = shell("prepare", *options, "--classes", "jogging")
+    assert status == 2 and "--strict: 1 annotated videos are not in" in err
+    status, _, err = shell("prepare", *options, "--classes", ",")
+    assert status == 2 and "No class is chosen" in err and not (tmp_path / "data").exists()
+    status, out, err = shell("prepare", *options, "--classes", "walking, ", "--json")
+    assert status == 0 and json.loads(out)["absent"] == [] and DataSet.open(tmp_path / "data").classes == ("walking",), err
+
+
+OWN_PROTOCOLS = {
+    "synthetic": ("by-subject", []),
+    "kth": ("schuldt2004", []),
+    "merl": ("singh2016", ["--source", "merl"]),
+    "ucf101": ("ucf101-1", ["--source", "ucf101"]),
+    "list": ("lists", ["--source", "lists", "--train-list", "lists/train.txt"]),
+    "folder": ("by-subject", ["--source", "flat", "--label-pattern", r"A(\d)"]),
+}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_each_data_set_has_its_protocol(shell, source, examples, monkeypatch, dataset):
+    protocol, options = OWN_PROTOCOLS[dataset]
+    monkeypatch.chdir(examples)
+    monkeypatch.setattr("dn3dlib.data.sources.make_synthetic", lambda folder, seed: source)
+    status, out, err = shell("catalog", "--dataset", dataset, *(options or ["--source", source]), "--json")
+    assert status == 0, err
+    assert json.loads(out)["protocol"] == protocol and json.loads(out)["all"]["sequences"] > 0
+
+
+def test_the_leaking_protocol_warns(shell, source):
+    command = ("catalog", "--dataset", "kth", "--source", source)
+    assert f"  Warning: {LEAKS}\n" in shell(*command, "--protocol", "random-leaky")[1]
+    assert "Warning" not in shell(*command, "--protocol", "by-subject")[1]
+
+
+def test_the_seed_reaches_whatever_draws(shell, examples, prepared, tmp_path):
+    windows = {seed: [s for s in merl_catalog(examples / "merl", True, seed=seed).sequences if s.label == BACKGROUND] for seed in range(9)}
+    other = next(seed for seed in windows if windows[seed] != windows[0])
+    merl = ("--dataset", "merl", "--source", examples / "merl")
+    counts, stored = {}, {}
+    for seed in (0, other):
+        found = json.loads(shell("catalog", *merl, "--protocol", "random-leaky", "--seed", seed, "--json")[1])
+        assert found["seed"] == seed
+        counts[seed] = found["classes"]
+        out = tmp_path / f"data{seed}"
+        assert shell("prepare", *merl, "--background", "--seed", seed, "--out", out, "--workers", 1, "--height", 32, "--width", 32)[0] == 0
+        stored[seed] = {s.id: s.sha256 for s in DataSet.open(out).sequences}
+    assert counts[0] != counts[other]
+    assert {name for name in stored[0] if stored[0][name] != stored[other][name]} == {
+        one.id for one, two in zip(windows[0], windows[other], strict=True) if one != two
+    }  # fmt: skip
+    shutil.copytree(prepared, tmp_path / "data")
+    assert shell("split", tmp_path / "data", "--protocol", "random-leaky", "--seed", 5)[0] == 0
+    assert DataSet.open(tmp_path / "data") == dataclasses.replace(DataSet.open(prepared), path=tmp_path / "data").as_split_by("random-leaky", 5)
 
 
 # --- leaks -----------------------------------------------------------------------------------------------------------

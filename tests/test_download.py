@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -423,6 +424,26 @@ def test_a_finished_class_is_skipped_and_a_part_of_it_cleared_away(site, tmp_pat
     assert kept.read_bytes() == b"mine", "what is there is never written over"
     kept.write_bytes(whole()[f"handclapping/{kept.name}"])
     assert_whole(tmp_path)
+
+
+def test_what_lies_there_and_is_nothing_is_fetched_anew(site, tmp_path):
+    download("kth", tmp_path)
+    (tmp_path / "boxing" / "person01_boxing_d1_uncomp.avi").write_bytes(b"")
+    (tmp_path / ANNOTATION).write_bytes(b"\x00\xff" * 50)
+    site.log.clear()
+    assert download("kth", tmp_path)["taken"] == [ANNOTATION, "boxing.zip"]
+    assert_whole(tmp_path)
+    assert [name for _, name, _ in site.log] == [ANNOTATION, "boxing.zip"]
+
+
+def test_a_class_with_too_many_videos_is_not_taken_as_whole(site, tmp_path):
+    extra = tmp_path / "handclapping" / "person09_handclapping_d1_uncomp.avi"
+    lost = tmp_path / "handclapping" / "person01_handclapping_d1_uncomp.avi"
+    download("kth", tmp_path)
+    lost.rename(extra)
+    shutil.copy(extra, extra.with_name("person08_handclapping_d1_uncomp.avi"))
+    assert download("kth", tmp_path)["taken"] == ["handclapping.zip"]
+    assert lost.read_bytes() == whole()[f"handclapping/{lost.name}"]
 
 
 PROGRAM = """

@@ -26,12 +26,13 @@ def touch(root: Path, *names: str) -> Path:
 
 def test_lines_of_every_kind(tmp_path):
     train = "\ufeffa/1.avi jump\r\n\r\n  b/my old video.mp4\twave \r\n./c//3.MOV 7\n"
-    assert read_lists(written(tmp_path, train=train, test="d/4.avi\nd/the end.avi")) == {
+    assert read_lists(written(tmp_path, train=train, test="d/4.avi\nd/the end.avi\nd/5.avi\tpick  up a cup\n")) == {
         "a/1.avi": ("train", "jump"),
         "b/my old video.mp4": ("train", "wave"),
         "c/3.MOV": ("train", "7"),
         "d/4.avi": ("test", ""),
         "d/the end.avi": ("test", ""),
+        "d/5.avi": ("test", "pick  up a cup"),
     }
 
 

@@ -152,6 +152,17 @@ def test_what_is_not_there_is_named(tmp_path):
         merl_catalog(tmp_path)
 
 
+def test_names_in_upper_case_are_found_and_hidden_folders_passed_over(tmp_path):
+    write_labels(tmp_path / "1_1_LABEL.MAT", [[1, 5]])
+    write_labels(tmp_path / ".trash" / "1_1_label.mat", [[1, 9]])
+    write_labels(tmp_path / ".trash" / "2_1_label.mat", [[1, 9]])
+    (tmp_path / ".trash" / "1_1_crop.mp4").touch()
+    (tmp_path / "1_1_CROP.MP4").touch()
+    (row,) = merl_catalog(tmp_path).sequences
+    assert (row.id, row.video, row.stop) == ("1_1#reach-to-shelf-01", "1_1_CROP.MP4", 5)
+    assert len(merl_catalog(tmp_path, annotated=True).sequences) == 1
+
+
 # --- background ------------------------------------------------------------------------------------------------------
 
 

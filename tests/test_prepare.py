@@ -10,14 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from broken_videos import REASONS, make_broken_videos
 
 from dn3dlib.config import StorageConfig
-from dn3dlib.data import decode, records, video
+from dn3dlib.data import decode, duplicates, records, video
 from dn3dlib.data import prepare as prepare_module
 from dn3dlib.data.catalog import Catalog, Sequence, folder_catalog
+from dn3dlib.data.journal import JOURNAL
+from dn3dlib.data.judgement import DOUBTFUL, kind_of
 from dn3dlib.data.manifest import MANIFEST, DataSet
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.records import FrameReader, verify
+from dn3dlib.data.scan import scan_folder
 from dn3dlib.errors import ConfigError, DataError, Dn3dError
 from dn3dlib.files import only_one_at
 
@@ -123,6 +127,70 @@ def test_a_rejected_video_is_not_tried_again_until_it_changes(videos, tmp_path, 
     assert quietly(by_subject(videos), tmp_path / "data") == data and decoded == []
 
 
+def test_a_rejected_video_that_has_been_mended_is_added(videos, numbered_video, tmp_path, decoded):
+    for name in ("s0b", "s1b"):
+        (videos / "count" / f"{name}.avi").touch()
+    data = quietly(by_subject(videos), tmp_path / "data")
+    assert [row["file"] for row in data.rejected] == ["count/s0b.avi", "count/s1b.avi"]
+    decoded.clear()
+    numbered_video(videos / "count" / "s0b.avi", 17, first=77)
+    (videos / "count" / "s1b.avi").unlink()
+    data = quietly(by_subject(videos), tmp_path / "data")
+    assert decoded == ["count/s0b.avi"] and data.rejected == ()
+    assert first_values(data) == WANTED | {"count/s0b": 77} and verify(data.path)["sequences"] == 13
+
+
+def test_a_rejected_video_that_is_deleted_is_forgotten(videos, tmp_path, decoded):
+    (videos / "count" / "s0b.avi").touch()
+    assert len(quietly(by_subject(videos), tmp_path / "data").rejected) == 1
+    decoded.clear()
+    (videos / "count" / "s0b.avi").unlink()
+    assert quietly(by_subject(videos), tmp_path / "data").rejected == () and decoded == []
+    data = DataSet.open(tmp_path / "data")
+    assert data.rejected == () and len(data.videos) == 12 and first_values(data) == WANTED
+
+
+def test_a_video_that_was_too_short_for_its_annotation_and_is_longer_now(videos, numbered_video, tmp_path, decoded):
+    path = numbered_video(videos / "count" / "s0b.avi", 17, first=77)
+    rows = by_subject(videos)
+    late = dataclasses.replace(rows, sequences=tuple(dataclasses.replace(s, start=20, stop=30) if s.video == "count/s0b.avi" else s for s in rows.sequences))
+    data = quietly(late, tmp_path / "data")
+    assert data.shortened == ({"sequence": "count/s0b", "annotated": 10, "frames": 0},) and first_values(data) == WANTED
+    numbered_video(path, 40, first=77)
+    decoded.clear()
+    data = quietly(late, tmp_path / "data")
+    assert decoded == ["count/s0b.avi"] and data.shortened == () and first_values(data) == WANTED | {"count/s0b": 97}
+
+
+def test_a_video_behind_a_dangling_link_is_tried_again(videos, numbered_video, tmp_path, decoded):
+    (videos / "count" / "s0b.avi").symlink_to(tmp_path / "disk" / "s0b.avi")
+    for _ in range(2):
+        decoded.clear()
+        data = quietly(by_subject(videos), tmp_path / "data")
+        assert [row["reason"] for row in data.rejected] == ["missing"] and "count/s0b.avi" in decoded
+    numbered_video(tmp_path / "disk" / "s0b.avi", 17, first=77)
+    data = quietly(by_subject(videos), tmp_path / "data")
+    assert data.rejected == () and first_values(data) == WANTED | {"count/s0b": 77}
+
+
+def test_a_target_behind_a_link_stays_there(videos, numbered_video, tmp_path):
+    (tmp_path / "disk" / "real").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(tmp_path / "disk" / "real")
+    assert first_values(quietly(by_subject(videos), tmp_path / "data")) == WANTED
+    numbered_video(videos / "count" / "s3b.avi", 17, first=77)
+    quietly(by_subject(videos), tmp_path / "data")
+    assert (tmp_path / "data").is_symlink() and [path.name for path in (tmp_path / "disk").iterdir()] == ["real"]
+    assert first_values(DataSet.open(tmp_path / "data")) == WANTED | {"count/s3b": 77}
+
+
+def test_a_split_keeps_what_was_added_in_the_meantime(videos, numbered_video, tmp_path):
+    old = quietly(by_subject(videos), tmp_path / "data")
+    numbered_video(videos / "count" / "s3b.avi", 17, first=77)
+    quietly(by_subject(videos), tmp_path / "data")
+    new = old.split_by("by-subject:1,0,0")
+    assert len(old.sequences) == 12 and len(new.sequences) == 13 and new == DataSet.open(tmp_path / "data")
+
+
 # --- interrupted -----------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +249,32 @@ def test_a_prepare_stopped_anywhere_goes_on(videos, numbered_video, tmp_path, mo
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "videos"]
     files = {path.name for path in data.path.iterdir()}
     assert files == {MANIFEST, *(shard["name"] for shard in data.shards)}
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["first", "added"])
+def test_a_prepare_killed_after_its_last_step_is_cleared_up(videos, numbered_video, tmp_path, monkeypatch, decoded, more):
+    if more:
+        quietly(by_subject(videos), tmp_path / "data")
+        numbered_video(videos / "count" / "s3b.avi", 17, first=77)
+    unlink = Path.unlink
+
+    def killed(self, *arguments, **options):
+        if self.name == JOURNAL:
+            raise Killed
+        unlink(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        interrupted_at(patch, (shutil, "rmtree"), 1)
+        with pytest.raises(Killed):
+            quietly(by_subject(videos), tmp_path / "data")
+    (tmp_path / "data.lock").touch()  # as a kill leaves it
+    assert list(tmp_path.glob(f"data*/{JOURNAL}")), "something was left"
+    decoded.clear()
+    data = quietly(by_subject(videos), tmp_path / "data")
+    assert decoded == [] and sorted(p.name for p in tmp_path.iterdir()) == ["data", "videos"]
+    assert {path.name for path in data.path.iterdir()} == {MANIFEST, *(shard["name"] for shard in data.shards)}
+    assert first_values(data) == (WANTED | {"count/s3b": 77} if more else WANTED) and verify(data.path)
 
 
 def test_other_settings_begin_anew(videos, tmp_path, monkeypatch, decoded):
@@ -280,6 +374,22 @@ def test_strict_stops_at_the_first_fault(videos, tmp_path):
     assert len(quietly(catalog, tmp_path / "data", strict=True).sequences) == 12
 
 
+def test_strict_stops_again_at_a_fault_that_is_known(videos, numbered_video, tmp_path):
+    (videos / "late" / "s5b.avi").touch()  # the last one: the others are done by then
+    for _ in range(2):
+        with pytest.raises(DataError, match="--strict: late/s5b.avi: empty"):
+            quietly(by_subject(videos), tmp_path / "unfinished", strict=True)
+        assert not (tmp_path / "unfinished").exists()
+    assert len(quietly(by_subject(videos), tmp_path / "finished").sequences) == 12
+    for _ in range(2):
+        with pytest.raises(DataError, match="--strict: late/s5b.avi: empty"):
+            quietly(by_subject(videos), tmp_path / "finished", strict=True)
+    assert first_values(DataSet.open(tmp_path / "finished")) == WANTED
+    numbered_video(videos / "count" / "s3b.avi", 17, first=77)
+    with pytest.raises(DataError, match="--strict: late/s5b.avi: empty"):
+        quietly(by_subject(videos), tmp_path / "finished", strict=True)
+
+
 # --- the form of what is stored --------------------------------------------------------------------------------------
 
 
@@ -316,6 +426,13 @@ def test_a_region_outside_the_video_is_named(ramp, tmp_path):
         stored_frame(ramp, tmp_path / "data", height=20, width=20, region=(0, 0, 65, 40))
 
 
+def test_a_video_smaller_than_the_region_is_rejected_alone(videos, tmp_path):
+    video.write_video(videos / "count" / "s0small.avi", np.zeros((17, 24, 24), np.uint8), 25)
+    data = quietly(by_subject(videos), tmp_path / "data", dataclasses.replace(PNG, region=(0, 0, 32, 32)))
+    assert [(row["file"], row["reason"]) for row in data.rejected] == [("count/s0small.avi", "smaller than the region")]
+    assert first_values(data) == WANTED
+
+
 @pytest.mark.parametrize("region", [(1, 2, 3), (5, 0, 4, 9), (0, 0, 0, 1), (-1, 0, 9, 9), (0.5, 0, 9, 9), ("0", 0, 1, 1), (0, 0, float("nan"), 1)])
 def test_a_region_that_is_no_box_is_refused(region):
     with pytest.raises(ConfigError, match="storage.region is .* left, top, right, bottom"):
@@ -343,6 +460,14 @@ def test_the_short_side_keeps_the_aspect_ratio(ramp, tmp_path, storage, shape):
     stored_frame(ramp, tmp_path / "data", **storage)  # the same inputs: nothing to do
 
 
+def test_videos_are_added_in_the_size_that_is_there(ramp, tmp_path):
+    wide = quietly(folder_catalog(ramp).split_by("by-subject:1,0,0"), tmp_path / "data", StorageConfig(short_side=20))
+    video.write_video(ramp / "a" / "-1.avi", np.zeros((17, 64, 40), np.uint8), 25)  # upright, and the first in order
+    data = quietly(folder_catalog(ramp).split_by("by-subject:1,0,0"), tmp_path / "data", StorageConfig(short_side=20))
+    assert data.sequences[0].id == "a/-1" and len(data.sequences) == 5
+    assert data.storage == wide.storage and data.storage.frame_shape[:2] == (20, 32) and verify(data.path)
+
+
 @pytest.mark.parametrize(("storage", "error"), [({"encoding": "png"}, 0), ({"quality": 95}, 1.8), ({"quality": 75}, 4.0)])
 def test_decoded_pixels_stay_near_the_source(shared_data, tmp_path, storage, error):
     """Mean absolute error over a whole real video at its own size, in grey levels."""
@@ -359,6 +484,51 @@ def test_decoded_pixels_stay_near_the_source(shared_data, tmp_path, storage, err
 
 
 # --- bad videos ------------------------------------------------------------------------------------------------------
+
+
+def test_prepare_judges_as_a_scan_does(shell, numbered_video, tmp_path):
+    """Also a file whose name is no UTF-8: through the journal, the manifest and the terminal."""
+    make_broken_videos(tmp_path / "videos" / "all")
+    for number in range(2):
+        numbered_video(tmp_path / "videos" / "all" / f"whole{number}.avi", 17, first=number)
+    command = ["prepare", "--dataset", "folder", "--source", tmp_path / "videos", "--out", tmp_path / "data"]
+    command += ["--protocol", "by-subject:1,0,0", "--height", 32, "--width", 32, "--workers", 2]
+    status, out, err = shell(*command, "--json")
+    assert status == 0, err
+    data = DataSet.open(tmp_path / "data")
+    assert json.loads(out)["rejected"] == list(data.rejected) and json.loads(out)["doubtful"] == list(data.doubtful)
+
+    def shown(rows) -> dict[str, str]:
+        return {row["file"].encode(errors="backslashreplace").decode(): row["reason"] for row in rows}
+
+    scanned = {row["video"]: row["reason"] for row in scan_folder(tmp_path / "videos", 2)["videos"] if row["reason"]}
+    doubtful = {name for name, reason in scanned.items() if kind_of(reason) in DOUBTFUL}
+    assert shown(data.doubtful) == {name: scanned[name] for name in doubtful} and len(doubtful) == 4
+    assert shown(data.rejected) == {name: scanned[name] for name in scanned.keys() - doubtful}
+    assert {row["file"] for row in data.rejected + data.doubtful} == {f"all/{name}" for name, reason in REASONS.items() if reason}
+    assert len(data.sequences) == 2 + 1 + 4 and min(s.frames for s in data.sequences) > 0 and verify(data.path)["sequences"] == 7
+    status, out, err = shell(*command)
+    assert status == 0 and "  rejected all/\\udcff.avi: unusable name\n" in out, err
+
+
+def test_equal_empty_files_are_no_duplicates(videos, tmp_path):
+    for subject in range(6):
+        (videos / "count" / f"s{subject}b.avi").touch()
+    shutil.copy(videos / "count" / "s0.avi", videos / "count" / "s0copy.avi")
+    data = quietly(by_subject(videos), tmp_path / "data")
+    assert [row["reason"] for row in data.rejected] == ["empty"] * 6
+    assert data.doubtful == ({"file": "count/s0copy.avi", "reason": "duplicate of count/s0.avi"},)
+    assert first_values(data) == WANTED | {"count/s0copy": 0}
+
+
+def test_look_alikes_are_found_once(ramp, tmp_path, monkeypatch):
+    data = quietly(folder_catalog(ramp).split_by("by-subject:1,0,0"), tmp_path / "data")
+    assert len(data.look_alikes) == 6 and data.crossing_pairs() == [], "four ramps, each like the others"
+    for module in (duplicates, prepare_module):
+        monkeypatch.setattr(module, "near_pairs", None)
+    data = DataSet.open(data.path).split_by("by-subject:0.5,0.25,0.25")
+    assert len(data.crossing_pairs()) == 5, "all but the pair in training"
+    assert data.summary()["near_duplicates"] == data.crossing_pairs() == DataSet.open(data.path).crossing_pairs()
 
 
 def test_the_decoding_process_reports_what_it_found(videos, tmp_path):

@@ -129,6 +129,14 @@ def test_random_leaky_leaks_and_says_so():
         check_leaks(split.sequences)
 
 
+def test_random_leaky_draws_each_sequence_alone(catalog, prepared):
+    whole = {s.id: s.split for s in catalog.split_by(LEAKING_PROTOCOL, 3).sequences}
+    some = dataclasses.replace(catalog, sequences=catalog.sequences[::-5])
+    assert {s.id: s.split for s in some.split_by(LEAKING_PROTOCOL, 3).sequences}.items() < whole.items()
+    assert {s.id: s.split for s in DataSet.open(prepared).as_split_by(LEAKING_PROTOCOL, 3).sequences} == whole
+    assert set(whole.values()) == set(SPLITS)
+
+
 def of_subjects(shown: dict[str, str]) -> list[Sequence]:
     """One sequence for each letter of what a subject shows."""
     return [Sequence(f"{who} {label}", f"{who} {label}.avi", label, who) for who, labels in shown.items() for label in labels]

@@ -17,6 +17,7 @@ from dn3dlib.data.manifest import FORMAT, MANIFEST, DataSet
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.records import FrameReader, verify
 from dn3dlib.errors import ConfigError, DataError, Dn3dError
+from dn3dlib.files import only_one_at
 
 PNG = StorageConfig(height=32, width=32, channels=1, encoding="png")
 
@@ -183,8 +184,26 @@ def test_a_record_larger_than_a_shard_has_one_for_itself(rows, tmp_path, monkeyp
     assert verify(data.path)["records"] == len(data.sequences)
 
 
+def test_a_record_is_closed_before_it_has_too_many_bytes(rows, numbers, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 400)
+    data = quietly(rows, tmp_path / "data")
+    for sequence, wanted in zip(data.sequences, numbers.sequences, strict=True):
+        sizes = [len(frame) for frame in FrameReader(data).encoded(sequence, np.arange(sequence.frames))]
+        parts = np.split(sizes, np.cumsum([record.frames for record in sequence.records])[:-1])
+        assert all(part.sum() <= 400 for part in parts) and all(part.sum() + following[0] > 400 for part, following in zip(parts, parts[1:], strict=False))
+        assert values_of(data, sequence) == values_of(numbers, wanted) and sequence.sha256 == wanted.sha256
+    assert max(len(s.records) for s in data.sequences) > 2 and verify(data.path)
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_a_frame_of_more_bytes_than_a_record_has_one_for_itself(monkeypatch, limit):
+    monkeypatch.setattr(records, "MAX_RECORD_BYTES", limit)
+    assert list(records._chunks([b"x" * 11, b"yy", b"z" * 12])) == [[b"x" * 11], [b"yy"], [b"z" * 12]]
+
+
 def test_the_sizes_of_the_design():
     assert records.MAX_SHARD_BYTES == 100_000_000 and records.MAX_RECORD_FRAMES == 600
+    assert records.MAX_RECORD_BYTES == 50_000_000
 
 
 def test_the_number_of_workers_does_not_matter(rows, tmp_path):
@@ -447,6 +466,11 @@ def _first(values, key):
         lambda values: _first(values, "shards").update(name=".."),
         lambda values: _first(values, "shards").update(name=1),
         lambda values: values.update(shards={"name": "x"}),
+        lambda values: values.update(look_alikes=[[0, len(values["sequences"]), 0.5]]),
+        lambda values: values.update(look_alikes=[[-1, 1, 0.5]]),
+        lambda values: values.update(look_alikes=[[1, 1, 0.5]]),
+        lambda values: values.update(look_alikes=[[0, 1]]),
+        lambda values: values.pop("look_alikes"),
     ],
 )
 def test_a_manifest_that_cannot_be_is_refused(copy, change):
@@ -497,8 +521,18 @@ def test_a_split_that_cannot_be_leaves_the_data_set_as_it_was(copy):
 
 def test_a_leaking_split_is_marked(copy):
     data = DataSet.open(copy)
-    assert not data.leaks
+    assert not data.leaks and data.summary()["leaks"] is False
     assert data.split_by("random-leaky").leaks and DataSet.open(copy).leaks
+    summary = DataSet.open(copy).summary()
+    assert (summary["protocol"], summary["leaks"], summary["near_duplicates"]) == ("random-leaky", True, [])
+
+
+def test_a_data_set_that_another_process_holds_is_not_split(copy):
+    before = contents(copy)
+    with only_one_at(copy), pytest.raises(Dn3dError, match=f"Another process is at work on {copy}"):
+        DataSet.open(copy).split_by("random-leaky")
+    assert contents(copy) == before and not copy.with_name("copy.lock").exists()
+    assert DataSet.open(copy).split_by("random-leaky").leaks
 
 
 def test_split_refuses_two_copies_of_one_video(numbered_video, tmp_path):

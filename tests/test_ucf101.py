@@ -79,6 +79,13 @@ def test_videos_are_found_wherever_the_class_folders_lie(lists, place):
     assert Counter(subject.split("_")[0] for subject in groups["validation"]) == {"Archery": 1, "Diving": 1}
 
 
+def test_a_class_list_with_a_byte_order_mark(lists):
+    plain = ucf101_catalog(lists.parent, annotated=True)
+    path = lists / "classInd.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert ucf101_catalog(lists.parent, annotated=True) == plain and plain.classes == ("Archery", "Diving")
+
+
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [

@@ -214,13 +214,14 @@ def _unpack(archive: ZipFile, file: Published, folder: Path) -> None:
     for leftover in folder.glob("*.partial-*"):  # of a process that was killed: this one holds the folder
         leftover.unlink()
     for name in progress_bar(sorted(members), desc=f"unpack {file.name}", unit="video"):
-        if not (folder / name).exists():
+        path = folder / name
+        if not path.exists() or not path.stat().st_size:
             with archive.open(members[name]) as member:
                 content = member.read(left + 1)
             left -= len(content)
             if left < 0:
                 raise BadZipFile("it unpacks to more than twice of what was published")
-            write_bytes(folder / name, content)
+            write_bytes(path, content)
 
 
 def _members(archive: ZipFile, file: Published) -> dict[str, ZipInfo]:

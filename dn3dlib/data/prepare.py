@@ -69,10 +69,10 @@ def prepare(
     storage = _with_size(storage, catalog, data_dir)
     sources = _sources(catalog)
     old = _existing(data_dir, catalog, storage, sources)
-    if old and len(old.videos) == len(sources):
+    if old and strict:
+        _refuse_faults(vars(old))
+    if old and len(old.videos) == len(sources) and old == DataSet.open(data_dir):  # no row of a video that is gone
         _clear_leftovers(data_dir)
-        if strict:
-            _refuse_faults(vars(old))
         if show_progress:
             print(f"{data_dir} already holds these {len(sources)} videos: nothing to do.", file=sys.stderr)
         return old
@@ -150,6 +150,8 @@ def _existing(data_dir: Path, catalog: Catalog, storage: StorageConfig, sources:
     # What could not be used may have been mended: it is as good as new.
     retried = changed | {row["file"] for row in old.rejected if row["reason"] in ("missing", "unreadable permission", "disk error")}
     kept = {name: tuple(row for row in getattr(old, name) if row["file"] not in retried) for name in ("videos", "rejected", "doubtful")}
+    known = {s.id for s in catalog.sequences if s.video not in retried}
+    kept["shortened"] = tuple(row for row in old.shortened if row["sequence"] in known)
     return dataclasses.replace(old, **kept)
 
 
