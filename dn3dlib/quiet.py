@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -10,13 +11,16 @@ from types import ModuleType
 # Without a GPU, TensorFlow reports missing CUDA libraries as errors; what really fails comes as a Python exception.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+_ONE_AT_A_TIME = threading.RLock()  # a second thread would meet the module half imported, and standard error closed
+
 
 def import_quietly(name: str) -> ModuleType:
     """Import a module whose libraries write to the process's standard error before they can be told not to."""
-    if name in sys.modules:
+    with _ONE_AT_A_TIME:
+        if name not in sys.modules:
+            with _standard_error_closed():
+                importlib.import_module(name)
         return sys.modules[name]
-    with _standard_error_closed():
-        return importlib.import_module(name)
 
 
 @contextmanager

@@ -3,10 +3,14 @@
 import dataclasses
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import ModuleSpec, NamespaceLoader
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import psutil
@@ -18,6 +22,7 @@ from dn3dlib.data.clips import clip_dataset, plan_evaluation, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.errors import ConfigError, DataError
+from dn3dlib.quiet import import_quietly
 from dn3dlib.train.loop import resume, train
 from dn3dlib.train.runs import CONFIG
 
@@ -82,6 +87,7 @@ os.cpu_count = lambda: 8
 assert "tensorflow" not in sys.modules
 held = DecodedFrames(DataSet.open(Path(sys.argv[1])), ("train", "validation"), show_progress=False)
 print(int(held._frames.sum(dtype="int64")))
+print("still heard", file=sys.stderr)
 """
 
 
@@ -89,9 +95,27 @@ print(int(held._frames.sum(dtype="int64")))
 def test_many_threads_may_decode_before_all_else(data, time):
     """They all need TensorFlow at once, which none has imported."""
     done = subprocess.run([sys.executable, "-c", FIRST, data.path], capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and done.stderr.endswith("still heard\n"), done.stderr
     wanted = sum(int(FrameReader(data).decoded(s).sum(dtype=np.int64)) for s in data.sequences if s.split in BOTH)
     assert int(done.stdout) == wanted
+
+
+class SlowToFind:
+    """Stands in `sys.meta_path` for a library that takes its time."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "slow_library":
+            sleep(0.2)
+            return ModuleSpec(name, NamespaceLoader(name, [], None))
+
+
+def test_threads_that_import_at_once_leave_standard_error_as_it_was(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [SlowToFind, *sys.meta_path])
+    before = os.fstat(2)
+    with ThreadPoolExecutor(4) as pool:
+        (module,) = set(pool.map(import_quietly, ["slow_library"] * 4))
+    assert module is sys.modules.pop("slow_library") and os.path.samestat(os.fstat(2), before)
 
 
 # --- where they fit --------------------------------------------------------------------------------------------------

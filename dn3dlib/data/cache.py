@@ -13,7 +13,6 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.errors import ConfigError
 from dn3dlib.progress import progress_bar
-from dn3dlib.quiet import import_quietly
 
 MEMORY_SHARE = 0.25  # of the free memory: what `auto` takes at most, since network and batches need theirs too
 CONTAINER = Path("/sys/fs/cgroup")  # of version 2: where the limits of this process's container stand
@@ -29,7 +28,6 @@ class DecodedFrames:
         self._frames = np.empty((ends[-1], *data.storage.frame_shape), np.uint8)
         self._starts = np.where(lengths, ends - lengths, ends[-1])  # what is not held lies behind the end
         parts = np.split(self._frames, ends[lengths > 0][:-1])
-        import_quietly("tensorflow")  # here, because several threads at once would meet it half imported
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             decoded = pool.map(FrameReader(data).decoded, held, repeat(None), parts)
             for _ in progress_bar(decoded, total=len(held), desc="decode", unit="sequence", show=show_progress, delay=2):
