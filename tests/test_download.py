@@ -450,7 +450,8 @@ def test_a_class_with_too_many_videos_is_not_taken_as_whole(site, tmp_path):
 
 
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
 from dn3dlib import cli
 from dn3dlib.data import download
 download.MIRRORS["kth"] = eval(sys.argv[1])
