@@ -6,7 +6,7 @@
     python benchmarks/prepare.py --length 10    # ten times as long: likewise
 
 Each runs in a process of its own. Frames/s count from the first video on, without imports; "whole" is the process from its
-start to its end. The 2018 repository's script needs 11.4 s for the first, and writes 84 MB.
+start to its end.
 """
 
 import argparse

@@ -129,7 +129,7 @@ def _info(target: str) -> dict:
         return {"preset": target, "about": preset.about, "published": preset.published, **_network(preset.model, preset), **values}
     if (path / MANIFEST).is_file():
         data = DataSet.open(path)
-        about = {"dataset": data.dataset, "protocol": data.protocol, "classes": list(data.classes), "fingerprint": data.fingerprint, "leaks": data.leaks}
+        about = {"dataset": data.dataset, "classes": list(data.classes), "fingerprint": data.fingerprint}
         return {"data": target, **about, "storage": to_dict(data.storage), **data.summary()}
     if (path / CONFIG).is_file():
         run = Run.open(path)

@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from dn3dlib.data.acting import FPS, render_video
 from dn3dlib.data.merl import CLASSES as MERL_CLASSES
@@ -43,6 +42,8 @@ def _write(path: Path, label: str, subject: int, seed: int, frames: int = 40, co
 
 def _merl(folder: Path, seed: int) -> None:
     """Two people, one visit each. Instances as in the real labels: overlapping, shorter than a clip, beyond the end."""
+    import scipy.io  # as in `merl.read_labels`
+
     instances = ([[11, 30]], [[41, 60]], [[25, 45], [95, 98]], [[100, 122]], [[161, 190]])
     for subject in (1, 27):
         _write(folder / "Videos_MERL_Shopping_Dataset" / f"{subject}_1_crop.mp4", "handclapping", subject % 8 + 1, seed, 180, "mp4v")

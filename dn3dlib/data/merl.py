@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from dn3dlib.data.catalog import Catalog, Sequence, annotated_catalog, find_files, find_videos, named_files
 from dn3dlib.errors import DataError
@@ -70,6 +69,8 @@ def read_labels(path: Path) -> dict[str, list[tuple[int, int]]]:
     Raises:
         DataError: no such variable, another shape, numbers that are no frames, no instance at all.
     """
+    import scipy.io  # here, since the other data sets need not wait for it
+
     try:
         cells = scipy.io.loadmat(path, variable_names=["tlabs"]).get("tlabs")
     except Exception as error:  # a damaged file raises whatever its bytes lead to

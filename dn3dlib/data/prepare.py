@@ -69,9 +69,10 @@ def prepare(
     storage = _with_size(storage, catalog, data_dir)
     sources = _sources(catalog)
     old = _existing(data_dir, catalog, storage, sources)
-    if old and strict:
-        _refuse_faults(vars(old))
-    if old and len(old.videos) == len(sources) and old == DataSet.open(data_dir):  # no row of a video that is gone
+    standing = old and _standing(old, catalog, sources)
+    if standing and strict:
+        _refuse_faults(vars(standing))
+    if standing and len(standing.videos) == len(sources) and standing == old:  # else a row is of a video that is gone
         _clear_leftovers(data_dir)
         if show_progress:
             print(f"{data_dir} already holds these {len(sources)} videos: nothing to do.", file=sys.stderr)
@@ -80,7 +81,8 @@ def prepare(
         raise DataError(f"{data_dir} is a disk of its own, and the finished folder is renamed into place: name a folder on it.")
     with plain_disk_errors(data_dir), only_one_at(data_dir):
         old = _existing(data_dir, catalog, storage, sources)  # another process may have made it in the meantime
-        _write(catalog, data_dir, storage, sources, old, workers, show_progress, strict)
+        standing = old and _standing(old, catalog, sources)
+        _write(catalog, data_dir, storage, sources, standing, workers, show_progress, strict)
     return DataSet.open(data_dir)
 
 
@@ -147,7 +149,12 @@ def _existing(data_dir: Path, catalog: Catalog, storage: StorageConfig, sources:
             f"{data_dir} already holds another data set: {faults[0]}. Choose another folder, or remove it; `dn3d split` changes the "
             "protocol alone."
         )
-    # What could not be used may have been mended: it is as good as new.
+    return old
+
+
+def _standing(old: DataSet, catalog: Catalog, sources: dict[str, dict]) -> DataSet:
+    """What is there less what it says of unused videos that may have been mended since: those are as good as new."""
+    changed = {known["file"] for known in old.videos if sources.get(known["file"]) != known}
     retried = changed | {row["file"] for row in old.rejected if row["reason"] in ("missing", "unreadable permission", "disk error")}
     kept = {name: tuple(row for row in getattr(old, name) if row["file"] not in retried) for name in ("videos", "rejected", "doubtful")}
     known = {s.id for s in catalog.sequences if s.video not in retried}

@@ -87,10 +87,10 @@ def iter_frames(
     `stop` None reads to the end. `height` and `width` are in pixels: neither given keeps the original size, one given
     lets the other follow the aspect ratio. `channels` is 3 (RGB) or 1 (grey). `fit` says what happens to another aspect
     ratio: "stretch", "crop" (cut the centre out) or "pad" (black bars). `region` cuts a box out first: left, top, right,
-    bottom, in pixels, or as shares of the picture where none is above 1; all of it where it is empty. Each frame is a fresh uint8 array (height,
-    width, channels). Raises ConfigError for impossible arguments and VideoError for a path that is no readable file at
-    once; VideoError in its place where there is no video, it ends before `stop`, or, read to the end, is not whole
-    (`judgement` lists the reasons).
+    bottom, in pixels, or as shares of the picture where none is above 1; all of it where it is empty. Each frame is a
+    fresh uint8 array (height, width, channels). Raises ConfigError for impossible arguments and VideoError for a path
+    that is no readable file at once; VideoError in its place where there is no video, it is smaller than `region`, ends
+    before `stop`, or, read to the end, is not whole (`judgement` lists the reasons).
     """
     _check_request(start, stop, height, width, channels, fit)
     return _frames(_regular_file(path), start, stop, (height, width), channels, fit, region)
