@@ -1,68 +1,125 @@
-"""How fast does it train? Clips/s of the step on one fixed batch, and of training on real records, side by side.
+"""How fast does it train? Side by side, round by round: our step, the same network in PyTorch, matrix products, real records.
 
-    python benchmarks/train_step.py                      # the quick preset on the synthetic set
-    python benchmarks/train_step.py --preset original    # the published repository's size
+    python benchmarks/train_step.py                      # the published repository's network and size
+    python benchmarks/train_step.py --preset quick       # the notebooks' (grey clips of 64×64)
 
-The two are measured in turn, round by round, in one process, so that a machine that slows down slows both.
+All are measured in turn in one run, so that a machine that slows down slows all of them. PyTorch (`pip install -e ".[bench]"`)
+runs in a process of its own; without it the run goes on and says so. Matrix products (float32, 3000×3000) tell what the
+machine can do at most; the share of it counts the multiplications and additions of convolutions alone, three times those
+of a forward pass, less the gradient by the clips, which nobody needs (`model/anatomy.py`).
 """
 
 import argparse
+import importlib.util
 import itertools
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from dn3dlib.presets import find_preset
+from dn3dlib.config import to_dict
+from dn3dlib.presets import Preset, find_preset
+
+SIDE = 3000  # of the square matrices that are multiplied
+# of the published repository's size: name → (which, against which, at least)
+TARGETS = {
+    "float32 / PyTorch float32": ("ours float32", "PyTorch float32", 1.7),
+    "bfloat16 / PyTorch bfloat16": ("ours bfloat16", "PyTorch bfloat16", 1.3),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--preset", default="original", help="a network of variant lite with bottleneck")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="of a round")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=2, help="of a round")
+    parser.add_argument("--dropout", type=float, help="default: the preset's")
     arguments = parser.parse_args()
+    preset = find_preset(arguments.preset)
+    if arguments.dropout is not None:
+        preset = replace(preset, model=replace(preset.model, dropout=arguments.dropout))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ways, flops = our_ways(preset, arguments.device, folder)
+        if importlib.util.find_spec("torch"):
+            for precision in ("float32", "bfloat16"):
+                ways[f"PyTorch {precision}"] = torch_steps(stack, folder / "network.npz", precision)
+        else:
+            print('PyTorch is not installed: it is not measured. To have it: pip install -e ".[bench]"')
+        for run in ways.values():
+            run(2)  # warm up
+        seconds = [{name: run(arguments.steps) / arguments.steps for name, run in ways.items()} for _ in range(arguments.rounds)]
+    report(preset, seconds, flops)
+
+
+def our_ways(preset: Preset, device: str, folder: Path) -> tuple[dict[str, Callable[[int], float]], int]:
+    """Name → a function from a number of steps to the seconds that they take; and the operations of a step."""
     # Imported here: the processes that `prepare` starts import this file, and need none of it.
+    import tensorflow as tf
+
     from dn3dlib.data.clips import clip_dataset, plan_training
     from dn3dlib.data.prepare import prepare
     from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
+    from dn3dlib.model.anatomy import anatomy
     from dn3dlib.model.densenet3d import build_model, keras
     from dn3dlib.train.steps import make_train_step
     from dn3dlib.train.strategy import choose_strategy
 
-    preset = find_preset(arguments.preset)
-    # An epoch must be long enough for all rounds: the pipeline is measured running, not starting.
-    clip = replace(preset.clip, clips_per_sequence=50)
+    catalog = read_catalog("synthetic").split_by(DEFAULT_PROTOCOLS["synthetic"])
+    data = prepare(catalog, folder / "data", preset.storage)
+    shape = (preset.clip.frames, *data.storage.frame_shape)
     batch = preset.train.batch_size
-    strategy, device = choose_strategy(arguments.device)
-    with tempfile.TemporaryDirectory() as folder:
-        catalog = read_catalog("synthetic").split_by(DEFAULT_PROTOCOLS["synthetic"])
-        data = prepare(catalog, Path(folder) / "data", preset.storage)
+    # An epoch must be long enough for all rounds: the pipeline is measured running, not starting.
+    clip = replace(preset.clip, clips_per_sequence=200)
+    records = iter(clip_dataset(data, plan_training(data, clip, 0, 1), clip, batch))
+    clips, labels, _ = next(records)
+    fixed = itertools.repeat((clips, labels, None))
+    strategy, name = choose_strategy(device)
+    print(f"{preset.name} on {name}: batch {batch} of {'×'.join(map(str, shape))}, dropout {preset.model.dropout}")
+
+    def trained(precision: str, source) -> Callable[[int], float]:
         keras.utils.set_random_seed(0)
-        shape = (clip.frames, *data.storage.frame_shape)
         with strategy.scope():
             model = build_model(preset.model, shape, len(data.classes))
             optimizer = keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True)
             optimizer.build(model.trainable_variables)
-        step = make_train_step(model, optimizer, strategy, preset.train, shape)
-        records = iter(clip_dataset(data, plan_training(data, clip, 0, 1), clip, batch))
-        fixed = itertools.repeat(next(records))
-        for source in (fixed, records):
-            run_steps(step, source, batch, 3)  # warm up
-        rates = [[batch * arguments.steps / run_steps(step, source, batch, arguments.steps) for source in (fixed, records)]
-                 for _ in range(arguments.rounds)]
-    fixed_rate, record_rate = (statistics.median(column) for column in zip(*rates, strict=True))
-    ratio = statistics.median(record / alone for alone, record in rates)
-    print(f"{preset.name} on {device}: batch {batch} of {'×'.join(map(str, shape))}, {arguments.rounds} rounds of {arguments.steps} steps")
-    print(f"  one fixed batch  {fixed_rate:8.2f} clips/s (median)")
-    print(f"  real records     {record_rate:8.2f} clips/s (median), {ratio:.3f} of the fixed batch's rate (median of rounds)")
-    print(f"  the input keeps up (at least 0.9): {'yes' if ratio >= 0.9 else 'no'}")
-    if preset.name == "original":
-        print(f"  at least 13 clips/s on two idle cores: {'yes' if fixed_rate >= 13 else 'no'}")
+        if precision == "float32":
+            save_network(folder / "network.npz", preset, model, clips.numpy(), labels.numpy())
+        step = make_train_step(model, optimizer, strategy, replace(preset.train, precision=precision), shape)
+        return lambda steps: run_steps(step, source, batch, steps)
+
+    matrix = tf.random.normal((SIDE, SIDE))
+    product = tf.function(lambda: tf.reduce_max(matrix @ matrix))
+
+    def products(number: int) -> float:
+        started = time.perf_counter()
+        for _ in range(number):
+            product().numpy()
+        return time.perf_counter() - started
+
+    ours = {f"ours {precision}": trained(precision, fixed) for precision in ("float32", "bfloat16")}
+    ways = ours | {"ours float32, real records": trained("float32", records), "matrix products": products}
+    layers = anatomy(build_model(preset.model, shape, len(data.classes)))
+    return ways, batch * (3 * sum(layer.flops for layer in layers) - layers[1].flops)
+
+
+def save_network(path: Path, preset: Preset, model, clips: np.ndarray, labels: np.ndarray) -> None:
+    """Weights in network order, a batch, and the plain network's logits: what the peer needs to be the same network."""
+    about = {"model": to_dict(preset.model), "layers": preset.model.layers_per_block, "classes": model.output.shape[-1]}
+    weights = {f"weight{number:04d}": value for number, value in enumerate(model.get_weights())}
+    logits = model(clips, training=False).numpy()
+    meta = json.dumps(about | {"threads": os.cpu_count()})
+    np.savez(path, meta=meta, clips=clips, labels=labels, logits=logits, **weights)
 
 
 def run_steps(step, source, batch: int, steps: int) -> float:
@@ -72,6 +129,53 @@ def run_steps(step, source, batch: int, steps: int) -> float:
         sums = step(clips, labels, np.float32(batch))
     sums.numpy()
     return time.perf_counter() - started
+
+
+def torch_steps(stack: ExitStack, network: Path, precision: str) -> Callable[[int], float]:
+    """Start the peer, which ends with `stack`; a function from a number of steps to seconds."""
+    command = [sys.executable, str(Path(__file__).with_name("densenet3d_torch.py")), str(network), precision]
+    peer = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    stack.callback(peer.stdin.close)
+    if peer.stdout.readline().strip() != "ready":
+        sys.exit(f"The network in PyTorch ({precision}) did not start: see its message above.")
+
+    def run(steps: int) -> float:
+        print(steps, file=peer.stdin, flush=True)
+        return float(peer.stdout.readline())
+
+    return run
+
+
+def report(preset: Preset, seconds: list[dict[str, float]], flops: int) -> None:
+    """Print medians over the rounds; ratios are medians of each round's own ratio."""
+
+    def median(name: str) -> float:
+        return statistics.median(row[name] for row in seconds)
+
+    def ratio(name: str, other: str) -> float:
+        """How many times as fast as `other`."""
+        return statistics.median(row[other] / row[name] for row in seconds)
+
+    batch = preset.train.batch_size
+    peak = statistics.median(2 * SIDE**3 / row["matrix products"] for row in seconds)
+    share = statistics.median(flops / row["ours float32"] / (2 * SIDE**3 / row["matrix products"]) for row in seconds)
+    for name in seconds[0]:
+        if name != "matrix products":
+            print(f"  {name:28}{batch / median(name):8.2f} clips/s")
+    print(f"  {'matrix products':28}{peak / 1e9:8.1f} GFLOP/s; a step has {flops / 1e9:.1f} GFLOP")
+    print(f"  ours float32: {share:.2f} of the rate of matrix products{verdict(preset, share, 0.75)}")
+    print(f"  ours bfloat16 / float32: {ratio('ours bfloat16', 'ours float32'):.2f}")
+    for name, (ours, theirs, least) in TARGETS.items():
+        if theirs in seconds[0]:
+            found = ratio(ours, theirs)
+            print(f"  ours {name}: {found:.2f}{verdict(preset, found, least)}")
+    found = ratio("ours float32, real records", "ours float32")
+    print(f"  real records / one fixed batch: {found:.3f} (at least 0.9: {'yes' if found >= 0.9 else 'no'})")
+
+
+def verdict(preset: Preset, found: float, least: float) -> str:
+    """Whether a target is met, where it is one: it was set for the published repository's size."""
+    return f" (at least {least}: {'yes' if found >= least else 'no'})" if preset.name == "original" else ""
 
 
 if __name__ == "__main__":

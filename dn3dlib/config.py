@@ -199,6 +199,8 @@ class TrainConfig:
     nesterov: bool = True  # look ahead along the momentum (the thesis)
     weight_decay: float = 1e-4  # factor of ½‖w‖² in the loss
     weight_decay_on: str = "kernels"  # all (the thesis: batch normalisation and biases too) or kernels
+    precision: str = "float32"  # of convolutions and maps in training: float32, bfloat16, float16 (GPU), auto: the fastest here
+    recompute: bool = False  # keep less for the way back and compute it again: deeper networks and larger batches fit, slower
     cache: str = "auto"  # decoded frames: disk (read for each clip), memory (held), auto: memory if a quarter of the free holds them
 
     def __post_init__(self):
@@ -217,6 +219,7 @@ class TrainConfig:
                 "nesterov": (self.momentum > 0 or not self.nesterov, "false where train.momentum is 0"),
                 "weight_decay": (self.weight_decay >= 0, "at least 0"),
                 "weight_decay_on": _one_of(self.weight_decay_on, ("all", "kernels")),
+                "precision": _one_of(self.precision, ("float32", "bfloat16", "float16", "auto")),
                 "cache": _one_of(self.cache, ("auto", "memory", "disk")),
             },
         )

@@ -1,53 +1,231 @@
-"""A faster twin of a network for training: the same variables, with TensorFlow's fused batch normalisation."""
+"""A faster form of a network for training: the same variables, in kernels and an order that TensorFlow runs faster.
+
+What is saved stays the plain Keras network of `model/densenet3d.py`; this computes the same from its variables. What
+makes it faster, and what did not, `benchmarks/README.md` says with figures.
+"""
+
+import itertools
+import re
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
+_PART = re.compile(r"stem|block\d+_layer\d+|transition\d+|head|logits")  # of the names that `build_model` gives
+_SAME, _HALF = (1, 1, 1, 1, 1), (1, 1, 2, 2, 1)  # strides
 
-class FusedBatchNormalization(keras.layers.Layer):
-    """Batch normalisation in training mode by one fused kernel, over the variables of a stock layer.
+
+def training_function(model: keras.Model, precision: str = "float32", recompute: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The network in training mode as a function; it moves the running means and variances as the network does.
+
+    Args:
+        model: of `build_model`.
+        precision: float32, bfloat16 or float16, in which convolutions and maps are computed; batch statistics, logits and
+            all variables stay float32.
+        recompute: keep of each dense layer only its k new maps, and compute concatenation, normalisation and bottleneck
+            again on the way back (Pleiss et al. 2017, *Memory-Efficient Implementation of DenseNets*).
+
+    Returns:
+        A function: clips float32 (batch, frames, height, width, channels) → logits float32 (batch, classes).
+    """
+    dtype = tf.as_dtype(precision)
+    parts = [(name, list(layers)) for name, layers in itertools.groupby(model.layers[1:], _part_of)]
+
+    def forward(clips):
+        maps = [tf.cast(clips, dtype)]  # of the block so far: they are joined where a layer needs them
+        for name, layers in parts:
+            if name == "stem" and len(layers) == 2:
+                maps = [lite_stem(maps[0], tf.cast(layers[0].kernel, dtype))]
+            elif name.startswith("block"):
+                maps.append(_run(layers[:-1], maps, recompute))  # without its concatenation
+            else:
+                maps = [_run(layers, maps, False)]
+        return maps[0]
+
+    return forward
+
+
+def _part_of(layer: keras.layers.Layer) -> str:
+    return _PART.match(layer.name)[0]
+
+
+def _run(layers: list, maps: list[tf.Tensor], recompute: bool) -> tf.Tensor:
+    """Join the maps, apply the layers, and note the batch statistics that they met."""
+    inputs = [_inputs_of(layer, after) for layer, after in itertools.zip_longest(layers, layers[1:])]
+
+    def compute(maps, inputs):
+        x, statistics = tf.concat(maps, -1) if len(maps) > 1 else maps[0], []
+        for layer, values in zip(layers, inputs, strict=True):
+            x = _apply(layer, x, values, statistics)
+        return x, statistics
+
+    x, statistics = (tf.recompute_grad(compute) if recompute else compute)(maps, inputs)
+    normalisations = (layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization))
+    for layer, (mean, variance) in zip(normalisations, statistics, strict=True):
+        _move(layer.moving_mean, mean, layer.momentum)
+        _move(layer.moving_variance, variance, layer.momentum)
+    return x
+
+
+def _inputs_of(layer: keras.layers.Layer, after: keras.layers.Layer | None) -> list[tf.Tensor]:
+    """What a layer needs besides maps, read once: whoever computes it again must not read a variable or draw anew."""
+    if isinstance(layer, keras.layers.Dropout):
+        return [layer.seed_generator.next()]
+    values = [tf.convert_to_tensor(variable) for variable in layer.trainable_variables]
+    if isinstance(after, keras.layers.Dropout):  # its scale: a kernel has fewer numbers than the maps
+        return [values[0] / (1 - after.rate)]
+    return values
+
+
+def _apply(layer: keras.layers.Layer, x: tf.Tensor, inputs: list[tf.Tensor], statistics: list) -> tf.Tensor:
+    match layer:
+        case keras.layers.BatchNormalization():
+            x, *moments = normalise_batch(x, *inputs, layer.epsilon)
+            statistics.append(moments)
+            return x
+        case keras.layers.ReLU():
+            return tf.nn.relu(x)
+        case keras.layers.Conv3D():
+            return convolve(x, tf.cast(inputs[0], x.dtype), layer.strides)
+        case keras.layers.Dropout():
+            return drop_out(x, layer.rate, inputs[0])
+        case keras.layers.AveragePooling3D():
+            return tf.nn.avg_pool3d(x, layer.pool_size, layer.strides, layer.padding.upper())
+        case keras.layers.GlobalAveragePooling3D():
+            return tf.reduce_mean(tf.cast(x, tf.float32), [1, 2, 3])
+        case keras.layers.Dense():
+            return x @ inputs[0] + inputs[1]
+    raise TypeError(f"{layer.name} is a {type(layer).__name__}, which a 3D-DenseNet does not have.")
+
+
+def normalise_batch(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Batch normalisation in training mode by one fused kernel.
 
     Keras normalises tensors of five dimensions step by step; TensorFlow's kernel takes four, so frames and rows are laid
     together for it: statistics over (batch, frames, height, width) do not mind.
+
+    Args:
+        x: (batch, frames, height, width, channels).
+        gamma, beta: float32 (channels,).
+
+    Returns:
+        The normalised maps, and the batch's mean and variance (over n), float32 (channels,).
+    """
+    shape = tf.shape(x)
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=tf.reshape(x, (shape[0], shape[1] * shape[2], shape[3], x.shape[-1])),
+        scale=gamma,
+        offset=beta,
+        mean=tf.zeros(0),
+        variance=tf.zeros(0),
+        epsilon=epsilon,
+        is_training=True,
+    )
+    count = tf.cast(tf.reduce_prod(shape[:-1]), tf.float32)
+    # The kernel divides by n − 1, Keras and the thesis by n.
+    return tf.ensure_shape(tf.reshape(y, shape), x.shape), mean, variance * (count - 1) / count
+
+
+def lite_stem(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The stem of the variant lite: a convolution 7×7×7, stride (1, 2, 2), and an average pool 3×3×3 of the same stride.
+
+    Processors compute 16 filters at once. Where the filters are no multiple of it, two neighbouring frames are computed as
+    one with twice the filters, from 8 frames of the clip instead of 2 · 7. Averages over rows and columns come first, and
+    over frames then: that is the same.
+
+    Args:
+        clips: (batch, frames, height, width, channels).
+        kernel: (7, 7, 7, channels, filters).
+
+    Returns:
+        (batch, frames, ⌈height / 4⌉, ⌈width / 4⌉, filters).
     """
 
-    def __init__(self, stock: keras.layers.BatchNormalization):
-        super().__init__(name=f"{stock.name}_fused")
-        self._stock = stock
+    @tf.custom_gradient
+    def pooled_in_space(clips, kernel):
+        filters = kernel.shape[-1]
+        in_pairs = filters % 16 != 0 and not tf.config.list_logical_devices("GPU")
+        maps = _convolve_in_pairs(clips, kernel) if in_pairs else tf.nn.conv3d(clips, kernel, _HALF, "SAME")
+        maps = tf.nn.avg_pool3d(maps, (1, 3, 3), (1, 2, 2), "SAME")
+        if in_pairs:
+            _, pairs, height, width, _ = maps.shape
+            maps = tf.transpose(tf.reshape(maps, (-1, pairs, height, width, 2, filters)), (0, 1, 4, 2, 3, 5))
+            maps = tf.reshape(maps, (-1, 2 * pairs, height, width, filters))[:, : clips.shape[1]]
 
-    def call(self, x, mask=None):  # a stock layer takes a mask, so its place in the network passes one
-        """Normalise float32 (batch, frames, height, width, channels) and move the running mean and variance."""
-        stock, shape = self._stock, tf.shape(x)
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=tf.reshape(x, (shape[0], shape[1] * shape[2], shape[3], x.shape[-1])),
-            scale=stock.gamma,
-            offset=stock.beta,
-            mean=tf.zeros(0),
-            variance=tf.zeros(0),
-            epsilon=stock.epsilon,
-            is_training=True,
+        def gradient(dy):
+            batch, frames, height, width = *tf.unstack(tf.shape(clips)[:2]), -(-clips.shape[2] // 2), -(-clips.shape[3] // 2)
+            spread = tf.raw_ops.AvgPool3DGrad(
+                orig_input_shape=[batch, frames, height, width, filters], grad=dy, ksize=(1, 1, 3, 3, 1), strides=_HALF, padding="SAME"
+            )
+            # Nobody needs the gradient by the clips.
+            return None, tf.raw_ops.Conv3DBackpropFilterV2(
+                input=clips, filter_sizes=kernel.shape, out_backprop=spread, strides=_HALF, padding="SAME"
+            )
+
+        return maps, gradient
+
+    return tf.nn.avg_pool3d(pooled_in_space(clips, kernel), (3, 1, 1), 1, "SAME")
+
+
+def _convolve_in_pairs(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """(batch, ⌈frames / 2⌉, …, 2 · filters): those of an even frame, then those of the odd one after it."""
+    twice = tf.concat([tf.pad(kernel, [[0, 1], *[[0, 0]] * 4]), tf.pad(kernel, [[1, 0], *[[0, 0]] * 4])], -1)
+    pads = [[0, 0], [3, 3 + clips.shape[1] % 2]]
+    for size in clips.shape[2:4]:  # as padding `same` does: an odd one stands at the end
+        total = max((-(-size // 2) - 1) * 2 + 7 - size, 0)
+        pads.append([total // 2, total - total // 2])
+    return tf.nn.conv3d(tf.pad(clips, [*pads, [0, 0]]), twice, (1, 2, 2, 2, 1), "VALID")
+
+
+def convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int, int]) -> tf.Tensor:
+    """Conv3D with padding `same` and no bias; (batch, frames, height, width, channels) → the same form."""
+    widens = kernel.shape[-1] >= kernel.shape[-2]
+    if strides != (1, 1, 1) or widens or kernel.shape[0] == 1:
+        return tf.nn.conv3d(x, kernel, (1, *strides, 1), "SAME")
+    return _narrowing_convolution(x, kernel)
+
+
+@tf.custom_gradient
+def _narrowing_convolution(x, kernel):
+    """A convolution to fewer channels, whose kernel's gradient is faster with maps and gradient in each other's place.
+
+    Correlating a with b is correlating b with a, mirrored.
+    """
+
+    def gradient(dy):
+        shape = (*kernel.shape[:3], kernel.shape[4], kernel.shape[3])
+        mirrored = tf.raw_ops.Conv3DBackpropFilterV2(
+            input=dy, filter_sizes=shape, out_backprop=x, strides=_SAME, padding="SAME"
         )
-        # The kernel divides by n − 1, Keras and the thesis by n.
-        count = tf.cast(tf.reduce_prod(shape[:-1]), tf.float32)
-        self._move(stock.moving_mean, mean)
-        self._move(stock.moving_variance, variance * (count - 1) / count)
-        return tf.reshape(y, shape)
+        to_x = tf.raw_ops.Conv3DBackpropInputV2(
+            input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, strides=_SAME, padding="SAME"
+        )
+        return to_x, tf.transpose(mirrored[::-1, ::-1, ::-1], (0, 1, 2, 4, 3))
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def _move(self, average: keras.Variable, value: tf.Tensor) -> None:
-        momentum = self._stock.momentum
-        average.assign(average * momentum + value * (1 - momentum))
+    return tf.nn.conv3d(x, kernel, _SAME, "SAME"), gradient
 
 
-def fused_twin(model: keras.Model) -> keras.Model:
-    """A network of the layers of `model` itself, its batch normalisations fused; for training only.
+def drop_out(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
+    """Set a share `rate` of the values to zero; `seed` is int32 (2,). The rest is not scaled here.
 
-    Training the twin trains `model`: they share every variable. `model` is what is saved.
+    What dropout costs is drawing, so each drawn number of 32 bits decides on four values, a byte each. The threshold for
+    bytes, rate · 256, is rounded up or down at random, so that the rate is met on average.
     """
+    count = tf.size(x)
+    drawn = tf.random.stateless_uniform([(count + 3) // 4 + 1], seed, minval=None, maxval=None, dtype=tf.int32)
+    threshold = tf.minimum(tf.floor(rate * 256 + tf.cast(drawn[-1], tf.float32) / 2**32 + 0.5), 255)
+    values = tf.reshape(tf.bitcast(drawn, tf.uint8), [-1])[:count]
+    keep = tf.reshape(values >= tf.cast(threshold, tf.uint8), tf.shape(x))
 
-    def same_or_fused(layer):
-        return FusedBatchNormalization(layer) if isinstance(layer, keras.layers.BatchNormalization) else layer
+    def thin_out(values):
+        return values * tf.cast(keep, values.dtype)
 
-    return keras.models.clone_model(model, clone_function=same_or_fused)
+    @tf.custom_gradient
+    def with_gradient(values):  # so that bytes are kept for the way back, not numbers
+        return thin_out(values), thin_out
+
+    return with_gradient(x)
+
+
+def _move(average: keras.Variable, value: tf.Tensor, momentum: float) -> None:
+    average.assign(average * momentum + value * (1 - momentum))

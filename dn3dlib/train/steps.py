@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from dn3dlib.config import TrainConfig
-from dn3dlib.train.fused import fused_twin
+from dn3dlib.train.fused import training_function
 
 
 def decayed_variables(model: keras.Model, weight_decay_on: str) -> list:
@@ -33,11 +33,11 @@ def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape:
     """
     decayed = decayed_variables(model, config.weight_decay_on)
     variables = model.trainable_variables
-    twin = fused_twin(model)
+    network = training_function(model, config.precision, config.recompute)
 
     def replica_step(clips, labels, batch_size):
         with tf.GradientTape() as tape:
-            logits = twin(clips, training=True)
+            logits = network(clips)
             cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_sum(cross_entropy) / batch_size
             if config.weight_decay:
@@ -47,7 +47,8 @@ def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape:
         return _sums(cross_entropy, logits, labels)
 
     # One trace for all batches, the epoch's last and smaller one included.
-    @tf.function(input_signature=_signature(strategy, clip_shape))
+    # Without AutoGraph: nothing in it depends on a tensor's value.
+    @tf.function(input_signature=_signature(strategy, clip_shape), autograph=False)
     def train_step(clips, labels, batch_size):
         sums = strategy.run(replica_step, args=(clips, labels, batch_size))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)

@@ -1,0 +1,79 @@
+"""What a network is made of: shape, parameters, operations, memory and receptive field of each layer, before it runs."""
+
+from dataclasses import dataclass
+from math import prod
+
+import keras
+
+
+@dataclass(frozen=True)
+class LayerAnatomy:
+    """One layer of a network, for one clip."""
+
+    name: str
+    kind: str  # the Keras layer
+    shape: tuple[int, ...]  # of its output, without the batch
+    parameters: int  # that are trained
+    flops: int  # additions and multiplications of a forward pass, in convolutions and the dense head
+    activations: int  # numbers of its output
+    receptive_field: tuple[int, int, int]  # frames, rows and columns of the clip that one of its outputs can depend on
+
+
+def anatomy(model: keras.Model) -> list[LayerAnatomy]:
+    """The layers of a network in order, each as it is for one clip. Taught in notebook 03.
+
+    Args:
+        model: of `build_model`; its layers stand in network order.
+
+    Returns:
+        A row for each layer, the input first. A convolution's operations count 2 · size³ · channels in · outputs (He and
+        Sun 2015, *Convolutional Neural Networks at Constrained Time Cost*, equation 1, times two: additions count as well).
+    """
+    rows, fields = [], {}  # name → (receptive field, distance of two neighbours in the clip), each in t, y, x
+    for layer in model.layers:
+        inputs = [tensor._keras_history.operation.name for tensor in _list(layer.input)] if rows else []
+        field, step = _seen(layer, [fields[name] for name in inputs], model.input.shape[1:4])
+        fields[layer.name] = field, step
+        shape = tuple(layer.output.shape[1:])
+        rows.append(
+            LayerAnatomy(
+                name=layer.name,
+                kind=type(layer).__name__,
+                shape=shape,
+                parameters=sum(prod(variable.shape) for variable in layer.trainable_variables),
+                flops=_flops(layer, shape),
+                activations=prod(shape),
+                receptive_field=field,
+            )
+        )
+    return rows
+
+
+def _list(value) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _flops(layer, shape: tuple[int, ...]) -> int:
+    if isinstance(layer, keras.layers.Conv3D):
+        return 2 * prod(layer.kernel.shape) * prod(shape[:3])
+    if isinstance(layer, keras.layers.Dense):
+        return 2 * prod(layer.kernel.shape)
+    return 0
+
+
+def _seen(layer, inputs: list[tuple], clip: tuple[int, ...]) -> tuple[tuple, tuple]:
+    """Receptive field and step after a layer, from those of its inputs; a field is never larger than the clip."""
+    if not inputs:
+        return (1, 1, 1), (1, 1, 1)
+    fields, steps = zip(*inputs, strict=True)
+    field, step = tuple(map(max, *fields)) if len(fields) > 1 else fields[0], steps[0]
+    if isinstance(layer, keras.layers.GlobalAveragePooling3D):
+        return tuple(clip), step
+    if isinstance(layer, keras.layers.Conv3D):
+        size = layer.kernel_size
+    elif isinstance(layer, keras.layers.AveragePooling3D):
+        size = layer.pool_size
+    else:
+        return field, step
+    grown = (f + (n - 1) * s for f, n, s in zip(field, size, step, strict=True))
+    return tuple(map(min, grown, clip)), tuple(s * n for s, n in zip(step, layer.strides, strict=True))
