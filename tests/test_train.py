@@ -18,7 +18,8 @@ from dn3dlib.errors import ConfigError, DataError, Dn3dError, RunError
 from dn3dlib.evaluate.report import evaluate
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.train import loop
-from dn3dlib.train.loop import load_best, resume, train
+from dn3dlib.train.best import load_best
+from dn3dlib.train.loop import resume, train
 from dn3dlib.train.runs import COLUMNS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import decayed_variables, l2_penalty

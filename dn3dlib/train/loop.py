@@ -1,12 +1,11 @@
 """The training loop: epochs of steps, a validation after each, a checkpoint, and a clean stop at any time."""
 
 import math
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import keras
@@ -15,18 +14,20 @@ import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
 from dn3dlib.data.cache import DecodedFrames, held_in_memory, open_frames
-from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation, plan_training
+from dn3dlib.data.clips import batches_of, clip_dataset, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
 from dn3dlib.files import plain_disk_errors, tensorflow_errors_as_os_errors
-from dn3dlib.metrics import cross_entropy, sequence_votes, softmax
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
+from dn3dlib.train.best import copy_weights, load_best, save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
+from dn3dlib.train.interrupt import stop_on_interrupt
 from dn3dlib.train.runs import BEST, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import make_predict_step, make_train_step
 from dn3dlib.train.strategy import choose_strategy
+from dn3dlib.train.validation import validate
 
 _SPLITS = ("train", "validation")  # whose clips are read
 _CHECK_EVERY = 20  # steps between two looks at the loss: each look waits for the device
@@ -75,7 +76,7 @@ def train(
     with strategy.scope():
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
     if weights:
-        _copy_weights(weights, network, init_from)
+        copy_weights(weights, network, init_from)
     run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "")
     return _Training(run, data, network, strategy, name, observers, show_progress).go()
 
@@ -108,46 +109,8 @@ def resume(
     with strategy.scope():
         network = build_model(run.model, run.clip_shape, len(run.classes))
     if run.init_from and not (run.path / "checkpoints" / "checkpoint").is_file():
-        _copy_weights(load_best(Run.open(run.init_from)), network, run.init_from)
+        copy_weights(load_best(Run.open(run.init_from)), network, run.init_from)
     return _Training(run, data, network, strategy, name, observers, show_progress).go()
-
-
-def load_best(run: Run) -> keras.Model:
-    """The network of a run at its best epoch; nothing in the file is executed.
-
-    Raises:
-        RunError: the run has none yet, or the file is damaged.
-    """
-    path = run.path / BEST
-    if not path.is_file():
-        raise RunError(f"The run {run.path} has no {BEST} yet: it is written after the first epoch; train on with --resume.")
-    try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # zip, JSON, HDF5 and Keras each have their own; to the user they are one
-        raise RunError(f"The network {path} is damaged ({type(error).__name__}): train again.") from error
-
-
-def predict_logits(step, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_size: int, bar=None, frames=None) -> np.ndarray:
-    """The logits of the clips of a plan, float32 (clips, classes), in the plan's order.
-
-    `step` is of `make_predict_step`; `bar`, where there is one, is moved on by each batch's clips; `frames` as in
-    `clip_dataset`.
-    """
-    logits = []
-    for clips, _, _ in batches_of(clip_dataset(data, plan, clip, batch_size, frames)):
-        logits.append(step(clips).numpy())
-        if bar is not None:
-            bar.update(len(logits[-1]))
-    return np.concatenate(logits)
-
-
-def _copy_weights(source: keras.Model, target: keras.Model, run_dir) -> None:
-    try:
-        target.set_weights(source.get_weights())
-    except ValueError as error:
-        raise RunError(
-            f"The weights of {run_dir} do not fit this network ({error}): use the same model settings, clip size and classes."
-        ) from error
 
 
 class _Training:
@@ -186,7 +149,7 @@ class _Training:
         with ExitStack() as stack:
             stack.enter_context(plain_disk_errors(self.run.path))
             stack.enter_context(tensorflow_errors_as_os_errors())
-            stack.enter_context(_stop_on_interrupt(self.stop))
+            stack.enter_context(stop_on_interrupt(self.stop))
             if not restored:  # before any epoch's files: a run that has some and no checkpoint has lost it
                 self.checkpoints.save()
             bar = stack.enter_context(self._bar())
@@ -257,29 +220,14 @@ class _Training:
         bar.set_postfix_str(f"loss {loss / count:.3f}, clip accuracy {correct / count:.2f}", refresh=False)
 
     def _validate(self) -> dict:
-        """Loss, clip accuracy and sequence accuracy on the validation split; None each where it is empty."""
-        names = ("validation_loss", "validation_clip_accuracy", "validation_sequence_accuracy")
-        if not self.data.of_split("validation"):
-            return dict.fromkeys(names)
-        run = self.run
-        plan = plan_evaluation(self.data, run.clip, "validation", run.train.seed)
-        labels = np.array([self.data.classes.index(s.label) for s in self.data.sequences])
-        batch_size = run.train.batch_size
-        probabilities = softmax(predict_logits(self.predict_step, self.data, plan, run.clip, batch_size, frames=self.frames))
-        sequences, votes = sequence_votes(probabilities, plan.sequence)
-        truth = labels[plan.sequence]
-        return {
-            "validation_loss": cross_entropy(probabilities, truth),
-            "validation_clip_accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
-            "validation_sequence_accuracy": float((votes.argmax(axis=1) == labels[sequences]).mean()),
-        }
+        return validate(self.predict_step, self.run, self.data, self.frames)
 
     def _finish_epoch(self, history: list[dict]) -> None:
         """History, then the best network, then the checkpoint: a kill in between only repeats the epoch."""
         row = history[-1]
         self.run.write_history(history)
         if self._is_best(row):
-            self._save_best()
+            save_best(self.run, self.network)
         self.progress.epoch.assign(row["epoch"])
         self.progress.step.assign(0)
         self.progress.sums.assign(tf.zeros(3))
@@ -304,14 +252,6 @@ class _Training:
         self.progress.best.assign([row["validation_sequence_accuracy"], row["validation_loss"]])
         return True
 
-    def _save_best(self) -> None:
-        partial = self.run.path / "best.partial.keras"
-        try:
-            self.network.save(partial)
-            partial.replace(self.run.path / BEST)
-        finally:
-            partial.unlink(missing_ok=True)
-
     def _bar(self):
         done = int(self.progress.epoch) * self.steps + int(self.progress.step)
         total = self.run.train.epochs * self.steps
@@ -320,24 +260,3 @@ class _Training:
     def _say(self, sentence: str) -> None:
         if self.show_progress:
             print(sentence, file=sys.stderr)
-
-
-@contextmanager
-def _stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
-    """While the block runs, SIGINT and SIGTERM set `stop`; a second one interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
-        return
-
-    def on_signal(number, frame):
-        stop.set()
-        signal.signal(number, before[number])
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
