@@ -199,6 +199,7 @@ class TrainConfig:
     nesterov: bool = True  # look ahead along the momentum (the thesis)
     weight_decay: float = 1e-4  # factor of ½‖w‖² in the loss
     weight_decay_on: str = "kernels"  # all (the thesis: batch normalisation and biases too) or kernels
+    checkpoint_seconds: float = 60.0  # between two checkpoints inside an epoch; 0: one at the end of each epoch only
     cache: str = "auto"  # decoded frames: disk (read for each clip), memory (held), auto: memory if a quarter of the free holds them
 
     def __post_init__(self):
@@ -217,6 +218,7 @@ class TrainConfig:
                 "nesterov": (self.momentum > 0 or not self.nesterov, "false where train.momentum is 0"),
                 "weight_decay": (self.weight_decay >= 0, "at least 0"),
                 "weight_decay_on": _one_of(self.weight_decay_on, ("all", "kernels")),
+                "checkpoint_seconds": (self.checkpoint_seconds >= 0, "at least 0"),
                 "cache": _one_of(self.cache, ("auto", "memory", "disk")),
             },
         )

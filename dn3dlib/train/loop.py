@@ -17,17 +17,18 @@ from dn3dlib.data.cache import DecodedFrames, held_in_memory, open_frames
 from dn3dlib.data.clips import batches_of, clip_dataset, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
-from dn3dlib.files import plain_disk_errors, tensorflow_errors_as_os_errors
+from dn3dlib.files import only_one_at, plain_disk_errors, tensorflow_errors_as_os_errors
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import copy_weights, load_best, save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.interrupt import stop_on_interrupt
-from dn3dlib.train.runs import BEST, Run
+from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import make_predict_step, make_train_step
 from dn3dlib.train.strategy import choose_strategy
 from dn3dlib.train.validation import validate
+from dn3dlib.train.watch import Watch
 
 _SPLITS = ("train", "validation")  # whose clips are read
 _CHECK_EVERY = 20  # steps between two looks at the loss: each look waits for the device
@@ -78,7 +79,8 @@ def train(
     if weights:
         copy_weights(weights, network, init_from)
     run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "")
-    return _Training(run, data, network, strategy, name, observers, show_progress).go()
+    with only_one_at(run.path / CHECKPOINTS):
+        return _Training(run, data, network, strategy, name, observers, show_progress).go()
 
 
 def resume(
@@ -99,7 +101,8 @@ def resume(
         The whole history, as `train` does. A run that is finished is returned as it is.
 
     Raises:
-        RunError: no run there, another data set, a checkpoint that cannot be read.
+        RunError: no run there, another data set, other settings than its checkpoints have, no checkpoint that can be read.
+        Dn3dError: another process trains it, or the folder cannot be written.
     """
     run = Run.open(run_dir)
     data = DataSet.open(data_dir or run.data["path"])
@@ -108,9 +111,10 @@ def resume(
     keras.utils.set_random_seed(run.train.seed)
     with strategy.scope():
         network = build_model(run.model, run.clip_shape, len(run.classes))
-    if run.init_from and not (run.path / "checkpoints" / "checkpoint").is_file():
+    if run.init_from and not any((run.path / CHECKPOINTS).glob("*.index")):
         copy_weights(load_best(Run.open(run.init_from)), network, run.init_from)
-    return _Training(run, data, network, strategy, name, observers, show_progress).go()
+    with only_one_at(run.path / CHECKPOINTS):
+        return _Training(run, data, network, strategy, name, observers, show_progress).go()
 
 
 class _Training:
@@ -127,36 +131,26 @@ class _Training:
             optimizer = keras.optimizers.SGD(self.schedule, momentum=run.train.momentum, nesterov=run.train.nesterov)
             optimizer.build(network.trainable_variables)
         self.progress = Progress()
-        self.checkpoints = Checkpoints(run.path / "checkpoints", network, optimizer, self.progress)
+        self.checkpoints = Checkpoints(run, network, optimizer, self.progress)
         self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape)
         self.predict_step = make_predict_step(network, strategy, run.clip_shape)
-        self.events = tf.summary.create_file_writer(str(run.path / "events"))
         self.stop = threading.Event()
+        self.saved = 0.0  # when, in time.monotonic()
+        self.watch = Watch(run, network)
 
     def go(self) -> list[dict]:
         """Train from where the newest checkpoint stands to the last epoch, or to an interrupt."""
-        restored = self.checkpoints.restore()
-        if not restored and (self.run.history() or (self.run.path / BEST).exists()):
-            raise RunError(
-                f"The run {self.run.path} has finished epochs, but its checkpoints are gone: put them back, or start a new run "
-                f"with --init-from {self.run.path}, which takes its best weights."
-            )
-        done = int(self.progress.epoch)
-        history = [row for row in self.run.history() if row["epoch"] <= done]
-        self._say(f"Training on {self.device}: {self.clips} clips an epoch, {self.steps} steps.")
-        self._say(f"Frames are {'held in memory' if isinstance(self.frames, DecodedFrames) else 'read from the disk for each clip'}.")
-        self._say(f"The network has {self.network.count_params():,} numbers in {self.run.model.true_depth} layers with weights.")
         with ExitStack() as stack:
             stack.enter_context(plain_disk_errors(self.run.path))
             stack.enter_context(tensorflow_errors_as_os_errors())
             stack.enter_context(stop_on_interrupt(self.stop))
-            if not restored:  # before any epoch's files: a run that has some and no checkpoint has lost it
-                self.checkpoints.save()
+            self._start()
+            done = int(self.progress.epoch)
+            history = [row for row in self.run.history() if row["epoch"] <= done]
             bar = stack.enter_context(self._bar())
             for epoch in range(done + 1, self.run.train.epochs + 1):
                 row = self._epoch(epoch, bar)
                 if row is None:
-                    self.checkpoints.save()
                     self._say(f"Stopped in epoch {epoch} after step {int(self.progress.step)}; go on with --resume.")
                     break
                 history.append(row)
@@ -166,23 +160,48 @@ class _Training:
                     break
         return history
 
+    def _start(self) -> None:
+        """Restore the newest checkpoint, or make the first: before any epoch's files, or a run that has lost it looks new."""
+        self.run.clear_leftovers()
+        restored = self.checkpoints.restore()
+        if not restored and (self.run.history() or (self.run.path / BEST).exists()):
+            raise RunError(
+                f"The run {self.run.path} has finished epochs, but its checkpoints are gone: put them back, or start a new run "
+                f"with --init-from {self.run.path}, which takes its best weights."
+            )
+        self._describe()
+        if not restored:
+            self.checkpoints.save()
+        self.saved = time.monotonic()
+        self.events = tf.summary.create_file_writer(str(self.run.path / "events"))
+
     def _epoch(self, epoch: int, bar) -> dict | None:
-        """Train an epoch and validate; None where it was interrupted on the way."""
-        run, progress, started = self.run, self.progress, time.perf_counter()
+        """Train an epoch, or what is left of it, and validate; None where it was interrupted on the way."""
+        run, progress = self.run, self.progress
+        started = time.perf_counter() - float(progress.seconds)
         first = int(progress.step)
         plan = plan_training(self.data, run.clip, run.train.seed, epoch)[first * run.train.batch_size :]
         batches = self._distributed(clip_dataset(self.data, plan, run.clip, run.train.batch_size, self.frames))
         bar.set_description(f"epoch {epoch}/{run.train.epochs}")
         for step, (clips, labels, _) in enumerate(batches_of(batches), first + 1):
             size = min(run.train.batch_size, self.clips - (step - 1) * run.train.batch_size)
-            progress.sums.assign_add(self.train_step(clips, labels, np.float32(size)))
+            sums = self.train_step(clips, labels, np.float32(size))
+            self.watch.add(sums)
+            progress.sums.assign_add(sums)
             progress.step.assign(step)
-            if step % _CHECK_EVERY == 0 or step == self.steps:
-                self._check_loss(epoch, step, bar)
             bar.update()
-            if self.stop.is_set() and step < self.steps:
-                self._check_loss(epoch, step, bar)  # a broken state is not worth keeping
+            stop = self.stop.is_set() and step < self.steps  # a whole epoch is finished first
+            if stop or self._is_due(step):
+                self.watch.check(epoch, step)
+                progress.seconds.assign(time.perf_counter() - started)
+                self._save()
+            elif step % _CHECK_EVERY == 0:
+                self.watch.check_loss(epoch, step)
+                self._show_loss(bar)
+            if stop:
                 return None
+        self.watch.check(epoch, self.steps)
+        self._show_loss(bar)
         seconds = time.perf_counter() - started
         loss, correct, count = (float(n) for n in progress.sums)
         row = {
@@ -192,12 +211,10 @@ class _Training:
             "train_clip_accuracy": correct / count,
             **self._validate(),
             "seconds": round(seconds, 3),
-            "clips_per_second": round(len(plan) / seconds, 2),
+            "clips_per_second": round(self.clips / seconds, 2),
         }
-        # The loss of the last step is that of the weights before it.
-        sound = all(np.isfinite(weights).all() for weights in self.network.get_weights())
-        if not sound or not math.isfinite(row["validation_loss"] or 0):
-            raise self._diverged(epoch, self.steps)
+        if not math.isfinite(row["validation_loss"] or 0):
+            raise self.watch.diverged("validation loss", epoch, self.steps)
         return row
 
     def _distributed(self, dataset):
@@ -206,51 +223,49 @@ class _Training:
             return dataset
         return self.strategy.experimental_distribute_dataset(dataset)
 
-    def _diverged(self, epoch: int, step: int) -> RunError:
-        return RunError(
-            f"The loss is not a number any more in epoch {epoch}, at step {step} or up to {_CHECK_EVERY} before: the learning "
-            f"rate {self.run.train.learning_rate} is probably too high; start a new run with a lower train.learning_rate. "
-            f"The last good checkpoint of {self.run.path} is kept."
-        )
-
-    def _check_loss(self, epoch: int, step: int, bar) -> None:
+    def _show_loss(self, bar) -> None:
         loss, correct, count = (float(n) for n in self.progress.sums)
-        if not math.isfinite(loss):
-            raise self._diverged(epoch, step)
         bar.set_postfix_str(f"loss {loss / count:.3f}, clip accuracy {correct / count:.2f}", refresh=False)
+
+    def _is_due(self, step: int) -> bool:
+        """Whether it is time for a checkpoint inside the epoch."""
+        interval = self.run.train.checkpoint_seconds
+        return 0 < interval <= time.monotonic() - self.saved and step < self.steps
+
+    def _save(self) -> None:
+        self.checkpoints.save()
+        self.saved = time.monotonic()
 
     def _validate(self) -> dict:
         return validate(self.predict_step, self.run, self.data, self.frames)
 
     def _finish_epoch(self, history: list[dict]) -> None:
-        """History, then the best network, then the checkpoint: a kill in between only repeats the epoch."""
+        """History, the best network and the events, then the checkpoint: a kill in between only repeats the epoch's end."""
         row = history[-1]
         self.run.write_history(history)
-        if self._is_best(row):
+        if self.progress.is_best(row):
             save_best(self.run, self.network)
-        self.progress.epoch.assign(row["epoch"])
-        self.progress.step.assign(0)
-        self.progress.sums.assign(tf.zeros(3))
-        self.checkpoints.save()
         with self.events.as_default(step=row["epoch"]):
             for name, value in row.items():
                 if name != "epoch" and value is not None:
                     tf.summary.scalar(name, value)
         self.events.flush()
+        self.progress.epoch.assign(row["epoch"])
+        self.progress.step.assign(0)
+        self.progress.sums.assign(tf.zeros(3))
+        self.progress.seconds.assign(0)
+        self._save()
         for observer in self.observers:
             observer(history)
 
-    def _is_best(self, row: dict) -> bool:
-        """Highest validation sequence accuracy, then lower loss, then earlier epoch; without validation, the latest."""
-        if row["validation_loss"] is None:
-            return True
-        accuracy, loss = (float(n) for n in self.progress.best)
-        # Compared in float32, as stored: an equal figure of an earlier epoch must not look smaller.
-        new = np.float32(row["validation_sequence_accuracy"]), -np.float32(row["validation_loss"])
-        if new <= (np.float32(accuracy), -np.float32(loss)):
-            return False
-        self.progress.best.assign([row["validation_sequence_accuracy"], row["validation_loss"]])
-        return True
+    def _describe(self) -> None:
+        """Say where and how it trains."""
+        self._say(f"Training on {self.device}: {self.clips} clips an epoch, {self.steps} steps.")
+        self._say(f"Frames are {'held in memory' if isinstance(self.frames, DecodedFrames) else 'read from the disk for each clip'}.")
+        self._say(f"The network has {self.network.count_params():,} numbers in {self.run.model.true_depth} layers with weights.")
+        epoch, step = int(self.progress.epoch), int(self.progress.step)
+        if epoch + step and epoch < self.run.train.epochs:
+            self._say(f"Going on in epoch {epoch + 1} after step {step}.")
 
     def _bar(self):
         done = int(self.progress.epoch) * self.steps + int(self.progress.step)
