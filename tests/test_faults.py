@@ -151,7 +151,7 @@ def test_sigterm_ends_a_training_with_130_and_what_it_had(prepared, tmp_path):
     found = json.loads(done.stdout)
     assert (found["epochs"], found["of_epochs"]) == (1, 4) and "--resume" in done.stderr and "Traceback" not in done.stderr
     assert [row["epoch"] for row in Run.open(tmp_path / "run").history()] == [1]
-    assert (tmp_path / "run" / "checkpoints" / "checkpoint").is_file()
+    assert newest(tmp_path / "run") > 1
 
 
 def test_a_second_process_is_refused_while_one_trains(prepared, tmp_path):

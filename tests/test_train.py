@@ -344,7 +344,7 @@ def test_a_diverged_run_stops_with_the_reason_and_keeps_what_was_good(go, tmp_pa
         go("run", checkpoint_seconds=1e-9)
     before = state_of(tmp_path / "run")
     monkeypatch.setattr(loop, "learning_rate_schedule", lambda config, steps: schedules.PiecewiseConstantDecay([10**6], [1e30, 1e30]))
-    with pytest.raises(RunError, match=r"size of the weights is not a number any more in epoch 2, at step 1: .* lower train\.learning_rate"):
+    with pytest.raises(RunError, match=r"output of the network is not a number any more in epoch 2, at step 1: .* lower train\.learning_rate"):
         go_on(tmp_path / "run")
     after = state_of(tmp_path / "run")
     assert all(np.array_equal(before[name], after[name]) for name in before)
@@ -379,7 +379,7 @@ def test_the_step_in_which_the_loss_broke_is_named_exactly(go, tmp_path, monkeyp
 
 
 def test_a_run_that_diverges_in_an_epoch_s_last_step_is_not_saved_as_good(go, tmp_path):
-    with pytest.raises(RunError, match="size of the weights is not a number any more in epoch 1, at step 1"):
+    with pytest.raises(RunError, match="output of the network is not a number any more in epoch 1, at step 1"):
         go("run", learning_rate=1e30, batch_size=24, epochs=3, warmup=0.0)
     assert not (tmp_path / "run" / "best.keras").exists()
     start = {path.name for path in (tmp_path / "run" / "checkpoints").glob("*.index")}

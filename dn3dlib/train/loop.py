@@ -192,7 +192,7 @@ class _Training:
             bar.update()
             stop = self.stop.is_set() and step < self.steps  # a whole epoch is finished first
             if stop or self._is_due(step):
-                self.watch.check(epoch, step)
+                self._check(epoch, step, clips)
                 progress.seconds.assign(time.perf_counter() - started)
                 self._save()
             elif step % _CHECK_EVERY == 0:
@@ -200,7 +200,7 @@ class _Training:
                 self._show_loss(bar)
             if stop:
                 return None
-        self.watch.check(epoch, self.steps)
+        self._check(epoch, self.steps, clips)
         self._show_loss(bar)
         seconds = time.perf_counter() - started
         loss, correct, count = (float(n) for n in progress.sums)
@@ -222,6 +222,10 @@ class _Training:
         if self.strategy.num_replicas_in_sync == 1:
             return dataset
         return self.strategy.experimental_distribute_dataset(dataset)
+
+    def _check(self, epoch: int, step: int, clips) -> None:
+        """Raise RunError where this state is broken, tried on clips of the step just done."""
+        self.watch.check(epoch, step, self.predict_step(self.strategy.experimental_local_results(clips)[0]))
 
     def _show_loss(self, bar) -> None:
         loss, correct, count = (float(n) for n in self.progress.sums)

@@ -1,4 +1,4 @@
-"""Whether a training is still sound: loss and weights are numbers. Looked at now and then, for each look waits for the device."""
+"""Whether a training is still sound: loss, weights and logits are numbers. Looked at now and then, for each look waits for the device."""
 
 import math
 
@@ -29,12 +29,12 @@ class Watch:
                 raise self.diverged("loss", epoch, number)
         self._sums.clear()
 
-    def check(self, epoch: int, step: int) -> None:
-        """Raise RunError unless loss and weights are numbers: a broken state is not worth keeping."""
+    def check(self, epoch: int, step: int, logits: tf.Tensor) -> None:
+        """Raise RunError unless loss, weights and `logits`, which they give now, are numbers: a broken state is not worth keeping."""
         self.check_loss(epoch, step)
-        # The loss of a step is that of the weights before it.
-        if not all(np.isfinite(weights).all() for weights in self._network.get_weights()):
-            raise self.diverged("size of the weights", epoch, step)
+        # The loss of a step is that of the weights before it. Weights of 1e30 are numbers, but what they give is none.
+        if not all(np.isfinite(values).all() for values in (*self._network.get_weights(), logits)):
+            raise self.diverged("output of the network", epoch, step)
 
     def diverged(self, what: str, epoch: int, step: int) -> RunError:
         """The error for a training whose `what` is broken at this step."""
