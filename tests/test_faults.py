@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dn3dlib.data.manifest import DataSet
@@ -110,9 +111,9 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(prepared
         assert process.wait(timeout=200) == 0, (tmp_path / "log").read_text()
     to_train = time.monotonic() - started_at
 
-    logs = []
-    # The first is killed while it starts up; at least one goes on inside an epoch.
-    while len(logs) < kills or not going_on_inside(logs):
+    logs, inside = [], False
+    # The first is killed while it starts up; at least one is killed inside an epoch.
+    while len(logs) < kills or not inside:
         logs.append(tmp_path / f"log-{len(logs)}")
         before = newest(run)
         with started(*train_or_resume(run, prepared, epochs), log=logs[-1]) as process:
@@ -123,10 +124,12 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(prepared
                 time.sleep(moments.uniform(0, to_train / (kills + 1)))
             process.kill()
             assert process.wait() == -signal.SIGKILL, f"it had ended before it was killed: {logs[-1].read_text()}"
+        inside = inside or step_of(run) > 0
     logs.append(tmp_path / "log-last")
     with started(*train_or_resume(run, prepared, epochs), log=logs[-1]) as process:
         assert process.wait(timeout=200) == 0, logs[-1].read_text()
 
+    assert any(re.search(r"Going on in epoch \d+ after step [1-9]", log.read_text()) for log in logs)
     assert not any("damaged" in log.read_text() for log in logs), "no checkpoint was torn"
     assert differing(whole, run) == []
     assert without_times(whole) == without_times(run) and len(Run.open(run).history()) == epochs
@@ -134,9 +137,10 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(prepared
     assert set(events_of(run)) == set(events_of(whole)), "each epoch is there, and a repeated one has the same figures"
 
 
-def going_on_inside(logs: list[Path]) -> list[str]:
-    """What resumes said that began inside an epoch."""
-    return [said for log in logs for said in re.findall(r"Going on in epoch \d+ after step [1-9]", log.read_text())]
+def step_of(run_dir: Path) -> int:
+    """The step inside its epoch after which a run's newest checkpoint was made; 0 where there is none."""
+    path = run_dir / "checkpoints" / f"ckpt-{newest(run_dir)}"
+    return int(tf.train.load_checkpoint(str(path)).get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE")) if newest(run_dir) else 0
 
 
 def events_of(run_dir: Path) -> list[tuple[int, bytes]]:

@@ -301,9 +301,12 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(killed, trained
     (run_dir / "best.partial.keras").write_bytes(b"half")
     (run_dir / "history.csv.partial-4242").write_bytes(b"half")
     (run_dir / "checkpoints.lock").touch()
+    others = {"evaluation.json.partial-77", "notes.partial.txt"}  # of an evaluation beside it, and of the user
+    for name in others:
+        (run_dir / name).touch()
     (run_dir / "checkpoints" / "ckpt-7.data-00000-of-00001").write_bytes(b"half")
     go_on(run_dir)
-    assert {path.name for path in run_dir.iterdir()} == {path.name for path in trained.iterdir()} - {"evaluation.json"}
+    assert {path.name for path in run_dir.iterdir()} == {path.name for path in trained.iterdir()} - {"evaluation.json"} | others
     assert differing(trained, run_dir) == []
 
 

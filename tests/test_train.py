@@ -258,6 +258,18 @@ def test_a_damaged_history_is_named(trained, tmp_path, content):
         Run.open(copy).history()
 
 
+def test_a_history_that_lacks_epochs_is_not_gone_on_with(trained, tmp_path):
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    lines = (copy / "history.csv").read_text().splitlines(keepends=True)
+    for rows in (1, 0):
+        (copy / "history.csv").write_text("".join(lines[: 1 + rows]))
+        with pytest.raises(RunError, match=f"has rows for {rows} of the 2 epochs that its checkpoint has finished: restore history"):
+            go_on(copy)
+    (copy / "history.csv").unlink()
+    with pytest.raises(RunError, match="rows for 0 of the 2 epochs"):
+        go_on(copy)
+
+
 @pytest.mark.parametrize("key, value", [("path", 5), ("fingerprint", None), ("classes", "ab")])
 def test_a_configuration_with_other_types_is_damaged(trained, tmp_path, key, value):
     copy = Path(shutil.copytree(trained, tmp_path / "copy"))

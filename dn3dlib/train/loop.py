@@ -147,6 +147,11 @@ class _Training:
             self._start()
             done = int(self.progress.epoch)
             history = [row for row in self.run.history() if row["epoch"] <= done]
+            if len(history) < done:
+                raise RunError(
+                    f"The history of {self.run.path} has rows for {len(history)} of the {done} epochs that its checkpoint has finished: "
+                    "restore history.csv; without it, what they gave is lost."
+                )
             bar = stack.enter_context(self._bar())
             for epoch in range(done + 1, self.run.train.epochs + 1):
                 row = self._epoch(epoch, bar)

@@ -139,12 +139,13 @@ class Run:
                 )
 
     def clear_leftovers(self) -> None:
-        """Remove what a killed process has left half written; for the one process that holds the run."""
-        for path in self.path.glob("*.partial*"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        """Remove what a killed training has left half written; for the one process that holds the run."""
+        for name in (f"{CHECKPOINTS}.partial", "best.partial.keras", *(f"{n}.partial-*" for n in (CONFIG, ENVIRONMENT, HISTORY))):
+            for path in self.path.glob(name):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def history(self) -> list[dict]:
         """The rows of `history.csv`, numbers as numbers, empty fields as None."""
