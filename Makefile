@@ -1,5 +1,6 @@
 # make train    set everything up, then do the main job: notebooks 01 and 02 on the synthetic videos, into out/
 # make test     set everything up, then run all tests
+# make test-long  set everything up, then run the long repetitions that `make test` leaves out
 # make lab      set everything up, then open JupyterLab in notebooks/
 # make setup    only set up: .venv with the tested versions; done again when the dependencies change
 # make clean    remove caches and out/; keeps .venv, data/ and runs/
@@ -16,7 +17,7 @@ export PYTHONNOUSERSITE = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 unexport PYTHONHOME PYTHONPATH JUPYTER_PATH
 
-.PHONY: help setup train test lab clean
+.PHONY: help setup train test test-long lab clean
 
 help:
 	@sed -n -e 's/^# //p' -e '/^$$/q' Makefile
@@ -35,6 +36,9 @@ test: setup
 	$(RUN) ruff check .
 	$(RUN) pytest tests
 	runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && export DN3D_RUNS="$$runs" && $(RUN) pytest --nbval notebooks
+
+test-long: setup
+	$(RUN) pytest -m long tests
 
 lab: setup
 	$(RUN) jupyterlab $(LAB_ARGS) notebooks/

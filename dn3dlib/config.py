@@ -201,6 +201,7 @@ class TrainConfig:
     weight_decay_on: str = "kernels"  # all (the thesis: batch normalisation and biases too) or kernels
     precision: str = "float32"  # of convolutions and maps in training: float32, bfloat16, float16 (GPU), auto: the fastest here
     recompute: bool = False  # keep less for the way back and compute it again: deeper networks and larger batches fit, slower
+    checkpoint_seconds: float = 60.0  # between two checkpoints inside an epoch; 0: one at the end of each epoch only
     cache: str = "auto"  # decoded frames: disk (read for each clip), memory (held), auto: memory if a quarter of the free holds them
 
     def __post_init__(self):
@@ -220,6 +221,7 @@ class TrainConfig:
                 "weight_decay": (self.weight_decay >= 0, "at least 0"),
                 "weight_decay_on": _one_of(self.weight_decay_on, ("all", "kernels")),
                 "precision": _one_of(self.precision, ("float32", "bfloat16", "float16", "auto")),
+                "checkpoint_seconds": (self.checkpoint_seconds >= 0, "at least 0"),
                 "cache": _one_of(self.cache, ("auto", "memory", "disk")),
             },
         )

@@ -56,12 +56,13 @@ def remove_leftovers(target: Path) -> list[Path]:
 
 @contextmanager
 def only_one_at(target: Path) -> Iterator[None]:
-    """Hold `target` against other processes; raises Dn3dError where one holds it already. A kill frees it."""
+    """Hold `target` against other processes; a kill frees it. Raises Dn3dError where one holds it already, or none can."""
     path = target.with_name(f"{target.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        with plain_disk_errors(target):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
     except Timeout as error:
         if not path.exists():
             raise Dn3dError(f"{target} cannot be written: choose a folder of your own.") from error
@@ -69,7 +70,8 @@ def only_one_at(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: whoever opens it next makes a new one
+        with plain_disk_errors(target):
+            path.unlink(missing_ok=True)  # while it is held: whoever opens it next makes a new one
         lock.release()
 
 

@@ -108,8 +108,9 @@ def state_of():
     import tensorflow as tf
 
     def read(run_dir: Path) -> dict[str, np.ndarray]:
-        reader = tf.train.load_checkpoint(str(run_dir / "checkpoints"))
-        names = [n for n in reader.get_variable_to_shape_map() if n != "_CHECKPOINTABLE_OBJECT_GRAPH" and "save_counter" not in n]
+        newest = max((run_dir / "checkpoints").glob("*.index"), key=lambda path: int(path.stem.removeprefix("ckpt-")))
+        reader = tf.train.load_checkpoint(str(newest.with_suffix("")))
+        names = [n for n in reader.get_variable_to_shape_map() if not n.startswith(("_CHECKPOINTABLE_OBJECT_GRAPH", "settings"))]
         best = keras.models.load_model(run_dir / "best.keras", compile=False).get_weights()
         return {n: reader.get_tensor(n) for n in names} | {f"best {i}": weights for i, weights in enumerate(best)}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras.optimizers import schedules
 
 from dn3dlib.config import ModelConfig, TrainConfig
 from dn3dlib.data.manifest import DataSet
@@ -18,7 +19,8 @@ from dn3dlib.errors import ConfigError, DataError, Dn3dError, RunError
 from dn3dlib.evaluate.report import evaluate
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.train import loop
-from dn3dlib.train.loop import load_best, resume, train
+from dn3dlib.train.best import load_best
+from dn3dlib.train.loop import resume, train
 from dn3dlib.train.runs import COLUMNS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import decayed_variables, l2_penalty
@@ -188,7 +190,7 @@ def test_a_damaged_record_stops_training_with_its_name(go, prepared, tmp_path):
 def test_resume_refuses_other_data(trained, split_anew):
     with pytest.raises(RunError, match="differ in protocol: by-subject:0.5,0.25,0.25 against by-subject:0.25,0.25,0.5"):
         go_on(trained, split_anew("by-subject:0.25,0.25,0.5"))
-    with pytest.raises(RunError, match="differ in fingerprint: "):
+    with pytest.raises(RunError, match=r"differ in content or split, as their fingerprints say: \w{16} against \w{16}\. Go on with its own"):
         go_on(trained, split_anew("by-subject:0.5,0.25,0.25", seed=2))
 
 
@@ -254,6 +256,18 @@ def test_a_damaged_history_is_named(trained, tmp_path, content):
     (copy / "history.csv").write_bytes(content)
     with pytest.raises(RunError, match="history .* is damaged"):
         Run.open(copy).history()
+
+
+def test_a_history_that_lacks_epochs_is_not_gone_on_with(trained, tmp_path):
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    lines = (copy / "history.csv").read_text().splitlines(keepends=True)
+    for rows in (1, 0):
+        (copy / "history.csv").write_text("".join(lines[: 1 + rows]))
+        with pytest.raises(RunError, match=f"has rows for {rows} of the 2 epochs that its checkpoint has finished: restore history"):
+            go_on(copy)
+    (copy / "history.csv").unlink()
+    with pytest.raises(RunError, match="rows for 0 of the 2 epochs"):
+        go_on(copy)
 
 
 @pytest.mark.parametrize("key, value", [("path", 5), ("fingerprint", None), ("classes", "ab")])
@@ -336,24 +350,48 @@ def test_init_from_starts_at_the_best_weights_of_a_run(go, trained, tmp_path, ti
     assert not (tmp_path / "other").exists()
 
 
-def test_a_diverged_run_stops_with_the_reason_and_keeps_what_was_good(go, trained, tmp_path, monkeypatch, state_of):
+def test_a_diverged_run_stops_with_the_reason_and_keeps_what_was_good(go, tmp_path, monkeypatch, state_of):
     with monkeypatch.context() as patch:
         signal_at(patch, 3, signal.SIGINT)
-        go("run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    config["train"]["learning_rate"] = 1e30
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+        go("run", checkpoint_seconds=1e-9)
     before = state_of(tmp_path / "run")
-    with pytest.raises(RunError, match=r"not a number any more in epoch 2, at step \d.* lower train.learning_rate"):
+    monkeypatch.setattr(loop, "learning_rate_schedule", lambda config, steps: schedules.PiecewiseConstantDecay([10**6], [1e30, 1e30]))
+    with pytest.raises(RunError, match=r"output of the network is not a number any more in epoch 2, at step 1: .* lower train\.learning_rate"):
         go_on(tmp_path / "run")
     after = state_of(tmp_path / "run")
     assert all(np.array_equal(before[name], after[name]) for name in before)
-    assert all(np.isfinite(value).all() for name, value in after.items() if value.dtype.kind == "f")
     assert len(Run.open(tmp_path / "run").history()) == 1
 
 
+@pytest.mark.parametrize("every", [1, 20])  # steps between two looks
+def test_the_step_in_which_the_loss_broke_is_named_exactly(go, tmp_path, monkeypatch, every):
+    make, losses = loop.make_train_step, []
+
+    def make_and_note(*arguments):
+        step = make(*arguments)
+
+        def noted(*batch):
+            sums = step(*batch)
+            losses.append(float(sums[0]))
+            return sums
+
+        return noted
+
+    monkeypatch.setattr(loop, "make_train_step", make_and_note)
+    monkeypatch.setattr(loop, "_CHECK_EVERY", every)
+    # Each step multiplies the weights, until they are no numbers any more.
+    rates = schedules.PiecewiseConstantDecay([5], [0.01, 1e30])
+    monkeypatch.setattr(loop, "learning_rate_schedule", lambda config, steps: rates)
+    with pytest.raises(RunError, match="The loss is not a number any more in epoch 1, at step") as error:
+        go("run", batch_size=1)
+    first = 1 + [np.isfinite(loss) for loss in losses].index(False)
+    assert f"at step {first}: " in str(error.value) and 6 < first < 20
+    assert len(losses) == (first if every == 1 else 20), "the loop reads the loss only when it looks"
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("*.index")] == ["ckpt-1.index"]
+
+
 def test_a_run_that_diverges_in_an_epoch_s_last_step_is_not_saved_as_good(go, tmp_path):
-    with pytest.raises(RunError, match="not a number any more in epoch 1"):
+    with pytest.raises(RunError, match="output of the network is not a number any more in epoch 1, at step 1"):
         go("run", learning_rate=1e30, batch_size=24, epochs=3, warmup=0.0)
     assert not (tmp_path / "run" / "best.keras").exists()
     start = {path.name for path in (tmp_path / "run" / "checkpoints").glob("*.index")}

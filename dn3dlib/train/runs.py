@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
 
 FORMAT = 1
-CONFIG, ENVIRONMENT, HISTORY, BEST = "config.json", "environment.json", "history.csv", "best.keras"
+CONFIG, ENVIRONMENT, HISTORY, BEST, CHECKPOINTS = "config.json", "environment.json", "history.csv", "best.keras", "checkpoints"
 _PACKAGES = ("dn3d", "tensorflow", "keras", "numpy", "opencv-python", "opencv-python-headless")
 _DATA_FIELDS = {
     "path": str,
@@ -28,6 +29,8 @@ _DATA_FIELDS = {
     "classes": list,
     "train_subjects": list,
 }
+# What may change between two sittings of a run: nothing that is learned depends on it.
+_FREE = ("train.cache", "train.checkpoint_seconds", "data.path")
 COLUMNS = (
     "epoch",
     "learning_rate",
@@ -74,7 +77,7 @@ class Run:
     ) -> "Run":
         """Make a run's folder; raises RunError where the folder already holds something."""
         path = Path(run_dir)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or not all(map(_of_a_killed_start, path.iterdir()))):
             way_out = "go on with --resume, or choose another folder" if (path / CONFIG).is_file() else "choose another folder"
             raise RunError(f"The run folder {path} already exists and is not empty: {way_out}.")
         run = cls(path, data.storage, clip, model, train, describe(data), init_from)
@@ -91,6 +94,11 @@ class Run:
         if not (path / CONFIG).is_file():
             raise RunError(f"There is no run at {path}: train one with `dn3d train --out {path}`.")
         values = read_json(path / CONFIG, "run configuration")
+        return cls.from_dict(path, values)
+
+    @classmethod
+    def from_dict(cls, path: Path, values: dict) -> "Run":
+        """The run at `path` from the content of its `config.json`; raises RunError where that is damaged."""
         if values.get("format") != FORMAT:
             raise RunError(f"The run {path} has format {values.get('format')!r}; this version of dn3d reads {FORMAT}: train again.")
         try:
@@ -108,15 +116,36 @@ class Run:
         configs = {c.prefix: to_dict(c) for c in (self.storage, self.clip, self.model, self.train)}
         return {"format": FORMAT, **configs, "data": self.data, "init_from": self.init_from}
 
+    def check_same_settings(self, saved: dict) -> None:
+        """Raise RunError where `saved`, the configuration that a checkpoint was made with, is another one, naming what differs."""
+        mine, theirs = (_flat(run.to_dict()) for run in (self, Run.from_dict(self.path, saved)))
+        different = [
+            f"{name} is {theirs[name]!r} there, but {mine[name]!r} in {CONFIG}" for name in mine if mine[name] != theirs[name]
+        ]
+        if different:
+            raise RunError(
+                f"The checkpoints of {self.path} were made with other settings: {'; '.join(different)}. Put {CONFIG} back as it was, "
+                f"or start a new run with --init-from {self.path}."
+            )
+
     def check_same_data(self, data: DataSet) -> None:
         """Raise RunError unless `data` is what this run was trained on, naming the difference."""
         mine, other = self.data, describe(data)
-        for key in ("classes", "protocol", "fingerprint"):
+        for key, name in (("classes", "classes"), ("protocol", "protocol"), ("fingerprint", "content or split, as their fingerprints say")):
             if mine[key] != other[key]:
                 raise RunError(
-                    f"The run {self.path} was trained on another data set than {data.path}; they differ in {key}: {mine[key]} against "
+                    f"The run {self.path} was trained on another data set than {data.path}; they differ in {name}: {mine[key]} against "
                     f"{other[key]}. Go on with its own data ({mine['path']}), or start a new run in another folder."
                 )
+
+    def clear_leftovers(self) -> None:
+        """Remove what a killed training has left half written; for the one process that holds the run."""
+        for name in (f"{CHECKPOINTS}.partial", "best.partial.keras", *(f"{n}.partial-*" for n in (CONFIG, ENVIRONMENT, HISTORY))):
+            for path in self.path.glob(name):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def history(self) -> list[dict]:
         """The rows of `history.csv`, numbers as numbers, empty fields as None."""
@@ -140,6 +169,18 @@ class Run:
         writer.writeheader()
         writer.writerows(rows)
         write_bytes(self.path / HISTORY, text.getvalue().encode())
+
+
+def _of_a_killed_start(path: Path) -> bool:
+    """Whether a file is what a process leaves that was killed while it made the run: all that comes before `config.json`."""
+    return path.name == ENVIRONMENT or path.name.startswith((f"{ENVIRONMENT}.partial-", f"{CONFIG}.partial-"))
+
+
+def _flat(config: dict) -> dict:
+    """`prefix.name` → value of what must not change while a run goes on."""
+    parts = {prefix: part for prefix, part in config.items() if isinstance(part, dict)}
+    values = {f"{prefix}.{name}": value for prefix, part in parts.items() for name, value in part.items()}
+    return {name: value for name, value in values.items() if name not in _FREE}
 
 
 def _number(key: str, text: str) -> float | int | None:
