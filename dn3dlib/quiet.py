@@ -1,6 +1,8 @@
 """Import TensorFlow without the notes that it writes for its own developers."""
 
 import importlib
+import importlib.abc
+import importlib.machinery
 import os
 import sys
 import threading
@@ -21,6 +23,31 @@ def import_quietly(name: str) -> ModuleType:
             with _standard_error_closed():
                 importlib.import_module(name)
         return sys.modules[name]
+
+
+class _QuietFinder(importlib.abc.MetaPathFinder):
+    """Finds one module as Python does, and has it executed with standard error closed."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def find_spec(self, name, path=None, target=None):
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if name == self.name else None
+        if spec:
+            execute = spec.loader.exec_module
+
+            def execute_quietly(module: ModuleType) -> None:
+                with _standard_error_closed():
+                    execute(module)
+
+            spec.loader.exec_module = execute_quietly
+        return spec
+
+
+def quiet_when_imported(name: str) -> None:
+    """Let a module be imported quietly when it is needed, by whatever imports it first, and not before."""
+    if not any(isinstance(finder, _QuietFinder) and finder.name == name for finder in sys.meta_path):
+        sys.meta_path.insert(0, _QuietFinder(name))
 
 
 @contextmanager

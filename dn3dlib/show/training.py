@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dn3dlib.errors import ConfigError
 from dn3dlib.show.figures import ACCENT, LINE, WIDTH, Picture
-from dn3dlib.train.checks import GRADIENT_FACTOR, Check
+from dn3dlib.train.checks import Check, gradient_bounds
 from dn3dlib.train.compare import table_cells
 from dn3dlib.train.rates import RangeTest
 
@@ -52,14 +52,19 @@ def gradient_bars(check: Check) -> Picture:
     names, norms = list(check.values), np.array([np.nan if n is None else n for n in check.values.values()])
     sound = np.isfinite(norms) & (norms > 0)
     figure, ax = _figure(0.9 + 0.34 * len(names))
-    ax.barh(names, np.where(sound, norms, np.nan), color=LINE)
+    ax.barh(names, np.where(sound, norms, 0), color=LINE)
     if sound.any():
-        middle = np.median(norms[np.isfinite(norms)])
-        for bound in (middle / GRADIENT_FACTOR, middle * GRADIENT_FACTOR):
+        bounds = gradient_bounds(list(check.values.values()))
+        for bound in bounds:
             ax.axvline(bound, color=ACCENT, linestyle="--")
-        ax.set(xscale="log", xlim=(min(middle / GRADIENT_FACTOR, norms[sound].min()) / 3, max(middle * GRADIENT_FACTOR, norms[sound].max()) * 3))
+        ends = [*bounds, *norms[sound]]
+        ax.set(xscale="log", xlim=(min(ends) / 3, max(ends) * 3))
+    else:
+        ax.set_xticks([])
+    patch = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     for place in np.flatnonzero(~sound):
-        ax.text(0.01, place, "0" if norms[place] == 0 else "no number", color=ACCENT, va="center", transform=ax.get_yaxis_transform())
+        word = "0" if norms[place] == 0 else "no number"
+        ax.text(0.01, place, word, color=ACCENT, va="center", transform=ax.get_yaxis_transform(), bbox=patch)
     ax.invert_yaxis()
     ax.set_xlabel("norm of the gradient (dashed: what is allowed)")
     _tidy(ax)
@@ -89,7 +94,7 @@ def compare_curves(histories: dict[str, list[dict]]) -> Picture:
     """
     if len(histories) > len(_RUNS):
         raise ConfigError(f"{len(histories)} runs cannot be told apart in one figure: choose {len(_RUNS)} at most.")
-    figure = Figure(figsize=(WIDTH, 3.3 + 0.2 * len(histories)), dpi=100, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2 + 0.11 * len(histories)), dpi=100, facecolor="white", layout="constrained")
     axes = figure.subplots(1, len(_PANELS))
     for ax, (column, title) in zip(axes, _PANELS.items(), strict=True):
         for (name, history), style in zip(histories.items(), _RUNS, strict=False):
@@ -99,7 +104,7 @@ def compare_curves(histories: dict[str, list[dict]]) -> Picture:
         ax.title.set_fontsize(10)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         _tidy(ax)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize="small", ncols=2)
     return Picture(figure, f"accuracy and losses over epochs of {len(histories)} runs: {', '.join(histories)}", colours=256)
 
 

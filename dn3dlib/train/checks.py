@@ -23,7 +23,7 @@ from dn3dlib.train.strategy import choose_strategy
 LOSS_ABOVE, LOSS_BELOW = 1.0, 0.25  # nats
 HEART_STEPS, HEART_SHARE = 100, 0.1  # steps at most, and the share of ln(classes) below which a batch is known by heart
 HEART_CLIPS = 8  # of that batch: they are shown to the network once a step
-GRADIENT_FACTOR = 100  # times the median of all parts, or less than a hundredth of it; sound networks stay within 10
+_GRADIENT_FACTOR = 100  # of the median of all parts, up or down; sound networks of depth 20 to 100 stay within 10
 _STATISTICS_CLIPS, _LOOKED_AT = 64, 8
 _RANGES = {"none": (0, 255), "divide_255": (0, 1), "divide_256": (0, 255 / 256)}
 _UNITS = {"std": (1, 2, 3, 4), "std_frame": (2, 3, 4)}  # axes of clips that are brought to mean 0 and deviation 1 together
@@ -144,10 +144,13 @@ def augmentation_varies(data: DataSet, clip: ClipConfig, seed: int = 0) -> Check
             first, second = one[some], dataclasses.replace(one[some], **{draw: after[some]})
             change = np.abs(_decoded(data, first, clip) - _decoded(data, second, clip)).max(axis=(1, 2, 3, 4))
             values[draw] = float((change > 1e-3).mean()) * len(other) / len(one)
-    same = [draw for draw, share in values.items() if not share]
+    undone = "brightness" in values and clip.normalisation in _UNITS
+    same = [draw for draw, share in values.items() if not share and not (undone and draw == "brightness")]
     looked = f"The same sequences were cut and decoded for epochs 1 and 2; drawn at random: {', '.join(values)}."
     if not values:
         looked = "Nothing is drawn at random with these settings: every epoch shows the same clips."
+    if undone:
+        looked += f" Of clip.brightness, clip.normalisation={clip.normalisation} leaves only what meets black or white."
     advice = f"What is drawn does not change the clips: {', '.join(same)}. Look at how the clips are made, or switch it off."
     return _check("augmentation", not same, values, "each random draw changes some clips", looked, advice)
 
@@ -214,16 +217,23 @@ def gradient_norms(network: keras.Model, data: DataSet, clip: ClipConfig, config
         part = variable.path.split("/")[0].split("_")[0].replace("logits", "head")
         parts[part] = parts.get(part, 0.0) + (0.0 if gradient is None else float(tf.reduce_sum(tf.square(gradient))))
     norms = {part: math.sqrt(square) for part, square in parts.items()}
-    middle = float(np.median(list(norms.values())))
-    odd = [part for part, norm in norms.items() if not 0 < middle / GRADIENT_FACTOR <= norm <= middle * GRADIENT_FACTOR < math.inf]
+    low, high = gradient_bounds(list(norms.values()))
+    odd = [part for part, norm in norms.items() if not low <= norm <= high]
     return _check(
         "gradients",
         not odd,
         {part: _number(norm) for part, norm in norms.items()},
-        f"finite, and from 1/{GRADIENT_FACTOR} to {GRADIENT_FACTOR} times their median",
+        f"from {low:.3g} to {high:.3g}: a hundredth to a hundred times the median",
         f"The gradient of the first loss was measured in {len(norms)} parts of the network.",
         f"It vanishes, explodes or is no number in {', '.join(odd)}: look at how the weights of that part start.",
     )
+
+
+def gradient_bounds(norms: list[float | None]) -> tuple[float, float]:
+    """From a hundredth to a hundred times the median of those that are positive numbers; (nan, nan) where none is."""
+    sound = [norm for norm in norms if norm and math.isfinite(norm)]
+    middle = float(np.median(sound)) if sound else math.nan
+    return middle / _GRADIENT_FACTOR, middle * _GRADIENT_FACTOR
 
 
 def learns_one_batch(
