@@ -34,13 +34,7 @@ class _QuietFinder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         spec = importlib.machinery.PathFinder.find_spec(name, path) if name == self.name else None
         if spec:
-            execute = spec.loader.exec_module
-
-            def execute_quietly(module: ModuleType) -> None:
-                with _standard_error_closed():
-                    execute(module)
-
-            spec.loader.exec_module = execute_quietly
+            spec.loader.exec_module = _standard_error_closed()(spec.loader.exec_module)
         return spec
 
 

@@ -98,8 +98,7 @@ def test_statistics_are_as_each_normalisation_promises(data, clip, normalisation
 
 def test_the_statistics_are_those_of_the_clips(data, clip):
     clip = dataclasses.replace(clip, normalisation="divide_255")
-    plan = plan_training(data, clip, 0, 1)
-    assert len(plan) < checks._STATISTICS_CLIPS
+    plan = plan_training(data, clip, 0, 1)[:32]
     whole = np.concatenate([batch.numpy() for batch, _, _ in clips_module.clip_dataset(data, plan, clip, 7)])
     values = checks.input_statistics(data, clip).values
     found = [values[name][0] for name in ("mean", "deviation", "min", "max")]

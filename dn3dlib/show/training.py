@@ -14,15 +14,8 @@ from dn3dlib.train.compare import table_cells
 from dn3dlib.train.rates import RangeTest
 
 # Okabe and Ito's colours (grey for their yellow, which white paper swallows); a marker and a line style say the same once more.
-_RUNS = tuple(
-    {"color": color, "marker": marker, "linestyle": style}
-    for color, marker, style in zip(
-        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A"),
-        "os^DvPX*",
-        ("-", "--", "-.", ":") * 2,
-        strict=True,
-    )
-)
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
+_STYLES = tuple(zip(_COLOURS, "os^DvPX*", ("-", "--", "-.", ":") * 2, strict=True))
 _PANELS = {
     "validation_sequence_accuracy": "validation sequence accuracy",
     "train_loss": "training loss in nats",
@@ -92,14 +85,15 @@ def compare_curves(histories: dict[str, list[dict]]) -> Picture:
     Raises:
         ConfigError: more runs than can be told apart.
     """
-    if len(histories) > len(_RUNS):
-        raise ConfigError(f"{len(histories)} runs cannot be told apart in one figure: choose {len(_RUNS)} at most.")
+    if len(histories) > len(_STYLES):
+        raise ConfigError(f"{len(histories)} runs cannot be told apart in one figure: choose {len(_STYLES)} at most.")
     figure = Figure(figsize=(WIDTH, 3.2 + 0.11 * len(histories)), dpi=100, facecolor="white", layout="constrained")
     axes = figure.subplots(1, len(_PANELS))
     for ax, (column, title) in zip(axes, _PANELS.items(), strict=True):
-        for (name, history), style in zip(histories.items(), _RUNS, strict=False):
+        for (name, history), (color, marker, line) in zip(histories.items(), _STYLES, strict=False):
             rows = [row for row in history if row[column] is not None]
-            ax.plot([row["epoch"] for row in rows], [row[column] for row in rows], label=name, markersize=5, **style)
+            points = [row["epoch"] for row in rows], [row[column] for row in rows]
+            ax.plot(*points, label=name, markersize=5, color=color, marker=marker, linestyle=line)
         ax.set(xlabel="epoch", title=title, ylim=(-0.02, 1.02) if column.endswith("accuracy") else (0, None))
         ax.title.set_fontsize(10)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -123,6 +117,6 @@ def _tidy(ax, legend: bool = False) -> None:
 
 def _table(lines: list[list[str]]) -> HTML:
     """Lines of texts as a table, the first one its head."""
-    rows = ["".join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in line)
-            for tag, line in zip(["th"] + ["td"] * (len(lines) - 1), lines, strict=True)]  # fmt: skip
-    return HTML("<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>")
+    tags = ["th"] + ["td"] * (len(lines) - 1)
+    cells = [[f'<{tag} style="text-align:left">{html.escape(text)}</{tag}>' for text in line] for tag, line in zip(tags, lines, strict=True)]
+    return HTML("<table>" + "".join(f"<tr>{''.join(line)}</tr>" for line in cells) + "</table>")

@@ -24,10 +24,13 @@ LOSS_ABOVE, LOSS_BELOW = 1.0, 0.25  # nats
 HEART_STEPS, HEART_SHARE = 100, 0.1  # steps at most, and the share of ln(classes) below which a batch is known by heart
 HEART_CLIPS = 8  # of that batch: they are shown to the network once a step
 _GRADIENT_FACTOR = 100  # of the median of all parts, up or down; sound networks of depth 20 to 100 stay within 10
-_STATISTICS_CLIPS, _LOOKED_AT = 64, 8
+_STATISTICS_CLIPS, _LOOKED_AT = 32, 8
+_ONE_VALUE = 1e-6  # a difference that is none
 _RANGES = {"none": (0, 255), "divide_255": (0, 1), "divide_256": (0, 255 / 256)}
 _UNITS = {"std": (1, 2, 3, 4), "std_frame": (2, 3, 4)}  # axes of clips that are brought to mean 0 and deviation 1 together
 _SLACK = 0.01  # of that mean and deviation
+_PROMISES = {how: f"values from {low} to {high:.4g}, no clip of one value" for how, (low, high) in _RANGES.items()}
+_PROMISES |= {how: f"mean 0 and deviation 1 of each {unit}, no clip of one value" for how, unit in (("std", "clip"), ("std_frame", "frame"))}
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,9 @@ def classes_present(data: DataSet) -> Check:
     counts = Counter(s.label for s in data.of_split("train"))
     values = {name: counts[name] for name in data.classes}
     absent = [name for name, count in values.items() if not count]
-    return _check(
-        "classes",
-        not absent,
-        values,
-        "at least 1 training sequence of each class",
-        f"The training part has sequences of {len(data.classes) - len(absent)} of {len(data.classes)} classes.",
-        f"It has none of {', '.join(absent)}: choose another protocol with `dn3d split`, or prepare without these classes.",
-    )
+    looked = f"The training part has sequences of {len(data.classes) - len(absent)} of {len(data.classes)} classes."
+    advice = f"It has none of {', '.join(absent)}: choose another protocol with `dn3d split`, or prepare without these classes."
+    return _check("classes", not absent, values, "at least 1 training sequence of each class", looked, advice)
 
 
 def input_statistics(data: DataSet, clip: ClipConfig, seed: int = 0) -> Check:
@@ -102,28 +100,19 @@ def input_statistics(data: DataSet, clip: ClipConfig, seed: int = 0) -> Check:
         `not_finite` (ids of sequences that gave clips of one value, or with values that are no numbers).
     """
     plan = plan_training(data, clip, seed, 1)[:_STATISTICS_CLIPS]
-    moments, breaks, constant, broken = [], [], [], []
-    for clips, _, places in batches_of(clip_dataset(data, plan, clip, _LOOKED_AT)):
-        clips, ids = clips.numpy(), [data.sequences[place].id for place in places]
-        finite, spread = np.isfinite(clips).all(axis=(1, 2, 3, 4)), np.ptp(clips, axis=(1, 2, 3, 4))
-        broken += [name for name, sound in zip(ids, finite, strict=True) if not sound]
-        constant += [name for name, width in zip(ids, spread, strict=True) if width < 1e-6]
-        axes = (0, 1, 2, 3)
-        moments.append((clips.mean(axes), np.square(clips).mean(axes), clips.min(axes), clips.max(axes), len(clips)))
-        breaks.append(_breaks_promise(clips, clip.normalisation))
-    mean, square, low, high, sizes = map(np.array, zip(*moments, strict=True))
-    mean, square = np.average(mean, axis=0, weights=sizes), np.average(square, axis=0, weights=sizes)
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    values = {"mean": mean, "deviation": deviation, "min": low.min(axis=0), "max": high.max(axis=0)}
-    values = {name: [_number(n) for n in numbers] for name, numbers in values.items()}
-    values |= {"constant": sorted(set(constant)), "not_finite": sorted(set(broken))}
-    odd = [f"{name.replace('_', ' ')}: {', '.join(values[name][:5])}" for name in ("not_finite", "constant") if values[name]]
-    advice = f"Look at these sequences, and leave them out where they show nothing ({'; '.join(odd)})." if odd else (
-        f"They do not have what clip.normalisation={clip.normalisation} promises: look at how the clips are made."
-    )
-    passed = not odd and not any(breaks)
+    clips = _decoded(data, plan, clip)
+    measures = {"mean": clips.mean, "deviation": clips.std, "min": clips.min, "max": clips.max}
+    values = {name: [_number(n) for n in measure(axis=(0, 1, 2, 3))] for name, measure in measures.items()}
+    spread = np.ptp(clips, axis=(1, 2, 3, 4))
+    odd = {"constant": spread < _ONE_VALUE, "not_finite": ~np.isfinite(spread)}
+    odd = {name: sorted({data.sequences[place].id for place in plan.sequence[rows]}) for name, rows in odd.items()}
+    advice = f"They do not have what clip.normalisation={clip.normalisation} promises: look at how the clips are made."
+    if any(odd.values()):
+        named = "; ".join(f"{name.replace('_', ' ')}: {', '.join(ids[:5])}" for name, ids in odd.items() if ids)
+        advice = f"Look at these sequences, and leave them out where they show nothing ({named})."
+    passed = _as_promised(clips, clip.normalisation) and not any(odd.values())
     looked = f"{len(plan)} training clips were measured after normalisation ({clip.normalisation})."
-    return _check("input statistics", passed, values, _promise(clip.normalisation), looked, advice)
+    return _check("input statistics", passed, values | odd, _PROMISES[clip.normalisation], looked, advice)
 
 
 def augmentation_varies(data: DataSet, clip: ClipConfig, seed: int = 0) -> Check:
@@ -182,23 +171,17 @@ def first_loss(network: keras.Model, data: DataSet, clip: ClipConfig, config: Tr
     Each class counts the same, so that a common class that the random weights happen to like does not hide or feign
     anything. The network works as in training (batch statistics) without dropout; it is not changed.
     """
-    twin = _copy(network)
-    batches = _clips(data, clip, config, max(config.batch_size, len(data.classes)), config.batch_size)
-    losses = [(tf.nn.sparse_softmax_cross_entropy_with_logits(y, twin(x, training=True)).numpy(), y.numpy()) for x, y in batches]
-    losses, labels = (np.concatenate(parts) for parts in zip(*losses, strict=True))
+    clips, labels = _few_clips(data, clip, config, max(config.batch_size, HEART_CLIPS))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, _copy(network)(clips, training=True)).numpy()
     loss = float(np.mean([losses[labels == label].mean() for label in np.unique(labels)]))
     guess = math.log(len(data.classes))
     low, high = guess - LOSS_BELOW, guess + LOSS_ABOVE
-    return _check(
-        "first loss",
-        low <= loss <= high,
-        {"loss": _number(loss), "ln_classes": guess},
-        f"from {low:.2f} to {high:.2f} nats, about ln {len(data.classes)} = {guess:.2f}",
-        f"The untrained network's loss on {len(losses)} clips, every class weighed alike, is {loss:.2f} nats.",
-        "Above, its logits are too large: look at how the last layer starts. Below, it knows something already."
-        if math.isfinite(loss)
-        else "That is no number: look at the input statistics and at how the weights start.",
-    )
+    looked = f"The untrained network's loss on {len(losses)} clips, every class weighed alike, is {loss:.2f} nats."
+    advice = "Above, its logits are too large: look at how the last layer starts. Below, it knows something already."
+    if not math.isfinite(loss):
+        advice = "That is no number: look at the input statistics and at how the weights start."
+    expected = f"from {low:.2f} to {high:.2f} nats, about ln {len(data.classes)} = {guess:.2f}"
+    return _check("first loss", low <= loss <= high, {"loss": _number(loss), "ln_classes": guess}, expected, looked, advice)
 
 
 def gradient_norms(network: keras.Model, data: DataSet, clip: ClipConfig, config: TrainConfig) -> Check:
@@ -209,29 +192,26 @@ def gradient_norms(network: keras.Model, data: DataSet, clip: ClipConfig, config
         head. A part is what the layers' names begin with. The network is not changed.
     """
     twin = _copy(network)
-    ((clips, labels),) = _clips(data, clip, config, min(config.batch_size, HEART_CLIPS))
+    clips, labels = _few_clips(data, clip, config, min(config.batch_size, HEART_CLIPS))
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, twin(clips, training=True)))
-    parts: dict[str, float] = {}
-    for variable, gradient in zip(twin.trainable_variables, tape.gradient(loss, twin.trainable_variables), strict=True):
+    squares: dict[str, float] = {}
+    gradients = tape.gradient(loss, twin.trainable_variables, unconnected_gradients="zero")
+    for variable, gradient in zip(twin.trainable_variables, gradients, strict=True):
         part = variable.path.split("/")[0].split("_")[0].replace("logits", "head")
-        parts[part] = parts.get(part, 0.0) + (0.0 if gradient is None else float(tf.reduce_sum(tf.square(gradient))))
-    norms = {part: math.sqrt(square) for part, square in parts.items()}
+        squares[part] = squares.get(part, 0.0) + float(tf.reduce_sum(tf.square(gradient)))
+    norms = {part: _number(math.sqrt(square)) for part, square in squares.items()}
     low, high = gradient_bounds(list(norms.values()))
-    odd = [part for part, norm in norms.items() if not low <= norm <= high]
-    return _check(
-        "gradients",
-        not odd,
-        {part: _number(norm) for part, norm in norms.items()},
-        f"from {low:.3g} to {high:.3g}: a hundredth to a hundred times the median",
-        f"The gradient of the first loss was measured in {len(norms)} parts of the network.",
-        f"It vanishes, explodes or is no number in {', '.join(odd)}: look at how the weights of that part start.",
-    )
+    odd = [part for part, norm in norms.items() if norm is None or not low <= norm <= high]
+    expected = f"from {low:.3g} to {high:.3g}: a hundredth to a hundred times the median"
+    looked = f"The gradient of the first loss was measured in {len(norms)} parts of the network."
+    advice = f"It vanishes, explodes or is no number in {', '.join(odd)}: look at how the weights of that part start."
+    return _check("gradients", not odd, norms, expected, looked, advice)
 
 
 def gradient_bounds(norms: list[float | None]) -> tuple[float, float]:
     """From a hundredth to a hundred times the median of those that are positive numbers; (nan, nan) where none is."""
-    sound = [norm for norm in norms if norm and math.isfinite(norm)]
+    sound = [norm for norm in norms if norm]
     middle = float(np.median(sound)) if sound else math.nan
     return middle / _GRADIENT_FACTOR, middle * _GRADIENT_FACTOR
 
@@ -245,7 +225,7 @@ def learns_one_batch(
     without dropout, until the loss is small or HEART_STEPS are over. The network is not changed.
     """
     twin = _copy(network)
-    ((clips, labels),) = _clips(data, clip, config, max(2, min(config.batch_size, HEART_CLIPS)))
+    clips, labels = _few_clips(data, clip, config, max(2, min(config.batch_size, HEART_CLIPS)))
     optimizer = keras.optimizers.SGD(config.learning_rate, momentum=config.momentum, nesterov=config.nesterov)
     optimizer.build(twin.trainable_variables)
     step = make_train_step(twin, optimizer, tf.distribute.get_strategy(), config, tuple(clips.shape[1:]))
@@ -254,14 +234,11 @@ def learns_one_batch(
         while len(losses) < HEART_STEPS and (not losses or bound <= losses[-1] < math.inf):
             losses.append(float(step(clips, labels, np.float32(len(labels)))[0]) / len(labels))
             bar.update()
-    return _check(
-        "one batch",
-        losses[-1] < bound,
-        {"first_loss": _number(losses[0]), "last_loss": _number(losses[-1]), "steps": len(losses)},
-        f"below {bound:.2f} nats within {HEART_STEPS} steps",
-        f"{len(labels)} clips were shown again and again; after {len(losses)} steps the loss is {losses[-1]:.3g} nats.",
-        f"Try another train.learning_rate (it is {config.learning_rate}), and look whether gradients and labels are right.",
-    )
+    values = {"first_loss": _number(losses[0]), "last_loss": _number(losses[-1]), "steps": len(losses)}
+    expected = f"below {bound:.2f} nats within {HEART_STEPS} steps"
+    looked = f"{len(labels)} clips were shown again and again; after {len(losses)} steps the loss is {losses[-1]:.3g} nats."
+    advice = f"Try another train.learning_rate (it is {config.learning_rate}), and look whether gradients and labels are right."
+    return _check("one batch", losses[-1] < bound, values, expected, looked, advice)
 
 
 def _check(name: str, passed: bool, values: dict, expected: str, looked: str, advice: str) -> Check:
@@ -273,21 +250,14 @@ def _number(value) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _promise(normalisation: str) -> str:
-    if normalisation in _RANGES:
-        return "values from {:.4g} to {:.4g}, no clip of one value".format(*_RANGES[normalisation])
-    return f"mean 0 and deviation 1 of each {'frame' if normalisation == 'std_frame' else 'clip'}, no clip of one value"
-
-
-def _breaks_promise(clips: np.ndarray, normalisation: str) -> bool:
-    """Whether a clip (n, frames, height, width, channels) is not as its normalisation promises; NaN always is not."""
+def _as_promised(clips: np.ndarray, normalisation: str) -> bool:
+    """Whether clips (n, frames, height, width, channels) are as their normalisation promises; NaN never is."""
     if normalisation in _RANGES:
         low, high = _RANGES[normalisation]
-        return not (clips.min() >= low and clips.max() <= high)
+        return bool(clips.min() >= low and clips.max() <= high)
     axes = _UNITS[normalisation]
-    mean, deviation = clips.mean(axes), clips.std(axes)
-    one_colour = np.ptp(clips, axes) < 1e-6  # has no deviation; a whole clip of one value is named
-    return not (np.abs(mean) < _SLACK).all() or not ((np.abs(deviation - 1) < _SLACK) | one_colour).all()
+    flat = np.ptp(clips, axes) < _ONE_VALUE  # a frame of one colour has no deviation
+    return bool((np.abs(clips.mean(axes)) < _SLACK).all() and (flat | (np.abs(clips.std(axes) - 1) < _SLACK)).all())
 
 
 def _draws(data: DataSet, clip: ClipConfig) -> list[str]:
@@ -302,16 +272,16 @@ def _decoded(data: DataSet, plan: ClipPlan, clip: ClipConfig) -> np.ndarray:
     return np.concatenate([clips.numpy() for clips, _, _ in batches_of(clip_dataset(data, plan, clip, _LOOKED_AT))])
 
 
-def _clips(data: DataSet, clip: ClipConfig, config: TrainConfig, count: int, batch_size: int | None = None) -> list[tuple]:
-    """(clips, labels) in batches: `count` training clips as they are stored, the classes in turn."""
+def _few_clips(data: DataSet, clip: ClipConfig, config: TrainConfig, count: int) -> tuple[tf.Tensor, np.ndarray]:
+    """`count` training clips as they are stored, the classes in turn, and their labels."""
     plan = plan_evaluation(data, clip, "train", config.seed)
     plan = plan[np.random.default_rng(config.seed).permutation(len(plan))]  # not all of one subject
     labels = np.array([data.sequences[place].label for place in plan.sequence])
     turn = np.zeros(len(plan), int)  # how many clips of its class come before each
     for label in np.unique(labels):
         turn[labels == label] = np.arange((labels == label).sum())
-    plan = plan[np.lexsort((labels, turn))[:count]]
-    return [(clips, labels) for clips, labels, _ in batches_of(clip_dataset(data, plan, clip, batch_size or count))]
+    ((clips, labels, _),) = batches_of(clip_dataset(data, plan[np.lexsort((labels, turn))[:count]], clip, count))
+    return clips, labels.numpy()
 
 
 def _copy(network: keras.Model) -> keras.Model:

@@ -1,31 +1,29 @@
 """Many runs side by side: what differs in their settings, how good and how fast each was."""
 
 import os
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
-from dn3dlib.config import nearest
+from dn3dlib.config import nearest, to_dict
 from dn3dlib.errors import ConfigError, Dn3dError, RunError
 from dn3dlib.files import read_json
 from dn3dlib.places import runs_home
 from dn3dlib.train.runs import CONFIG, ENVIRONMENT, EVALUATION, Run
 
-# Of a row, beside `run`, `name`, `settings`, `warnings` and `problem`; None where a run has no such figure.
-FIGURES = (
-    "epochs",
-    "of_epochs",
-    "best_epoch",
-    "validation_sequence_accuracy",  # of the best epoch, as the next
-    "validation_loss",
-    "test_sequence_accuracy",  # as last evaluated, as the next
-    "test_clip_accuracy",
-    "seconds",  # of all epochs, validation included
-    "clips_per_second",
-    "parameters",
-)
-_COLUMNS = ("run", "epochs", "best", "validation accuracy", "loss", "test accuracy", "time", "clips/s", "parameters")
+# Figures of a row, with their title and form in a table; None where a run has no such figure.
+FIGURES = {
+    "epochs": ("epochs", "{}"),
+    "of_epochs": ("of", "{}"),
+    "best_epoch": ("best", "{}"),
+    "validation_sequence_accuracy": ("validation accuracy", "{:.3f}"),  # of the best epoch, as the next
+    "validation_loss": ("loss", "{:.3f}"),
+    "test_sequence_accuracy": ("test accuracy", "{:.3f}"),  # as last evaluated, as the next
+    "test_clip_accuracy": ("of clips", "{:.3f}"),
+    "seconds": ("seconds", "{:,.0f}"),  # of all epochs, validation included
+    "clips_per_second": ("clips/s", "{:.1f}"),
+    "parameters": ("parameters", "{:,}"),
+}
 
 
 def compare_runs(*folders: Path) -> list[dict]:
@@ -71,24 +69,22 @@ def sort_runs(rows: list[dict], by: str) -> list[dict]:
     names = ["name", *FIGURES, *dict.fromkeys(name for row in rows for name in row["settings"])]
     if by not in names:
         raise ConfigError(f"Runs cannot be sorted by {by!r}: {nearest(by, names)}")
-    values = {id(row): row["settings"].get(by, row.get(by)) for row in rows}
-    known = [row for row in rows if values[id(row)] is not None]
     falling = by.endswith(("accuracy", "clips_per_second"))
-    return sorted(known, key=lambda row: values[id(row)], reverse=falling) + [row for row in rows if values[id(row)] is None]
+
+    def place(row: dict):
+        value = row["settings"].get(by, row.get(by))
+        return (True, 0) if value is None else (False, -value if falling else value)
+
+    return sorted(rows, key=place)
 
 
 def table_cells(rows: list[dict]) -> list[list[str]]:
     """The rows as texts for a table, its head first; runs that cannot be read are left out."""
     sound = [row for row in rows if not row["problem"]]
-    settings = list(sound[0]["settings"]) if sound else []
-    lines = [[*_COLUMNS, *settings]]
+    lines = [["run", *(title for title, _ in FIGURES.values()), *(sound[0]["settings"] if sound else ())]]
     for row in sound:
-        seconds, speed, parameters = row["seconds"], row["clips_per_second"], row["parameters"]
-        figures = [_share(row[name]) for name in ("validation_sequence_accuracy", "validation_loss", "test_sequence_accuracy")]
-        line = [row["name"], f"{row['epochs']}/{row['of_epochs']}", "–" if row["best_epoch"] is None else str(row["best_epoch"]), *figures]
-        line += ["–" if seconds is None else str(timedelta(seconds=round(seconds))), "–" if speed is None else f"{speed:.1f}"]
-        line += ["–" if parameters is None else f"{parameters:,}", *(_text(row["settings"][name]) for name in settings)]
-        lines.append(line)
+        figures = ["–" if row[name] is None else form.format(row[name]) for name, (_, form) in FIGURES.items()]
+        lines.append([row["name"], *figures, *map(str, row["settings"].values())])
     return lines
 
 
@@ -130,14 +126,6 @@ def _json_of(run: Run, name: str) -> dict:
 def _settings(run: Run) -> dict:
     """Dotted name → value. Of the data what tells sets apart: path, classes and subjects follow from the fingerprint."""
     values = {f"data.{name}": run.data[name] for name in ("dataset", "protocol", "fingerprint")}
-    parts = {prefix: part for prefix, part in run.to_dict().items() if prefix in ("storage", "clip", "model", "train")}
-    values |= {f"{prefix}.{name}": value for prefix, part in parts.items() for name, value in part.items()}
+    for config in (run.storage, run.clip, run.model, run.train):
+        values |= {f"{config.prefix}.{name}": value for name, value in to_dict(config).items()}
     return values | {"init_from": run.init_from}
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _text(value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
