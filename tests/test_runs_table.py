@@ -175,6 +175,26 @@ def test_whichever_imports_tensorflow_first_is_quiet(module):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "seen\n")
 
 
+def test_imports_in_several_threads_leave_standard_error_as_it_was(tmp_path):
+    """Two noisy modules at once, one asked for quietly and one merely kept quiet: the first to be done must not end the quiet."""
+    for name in ("noisy_one", "noisy_two"):
+        (tmp_path / f"{name}.py").write_text("import os, time\nfor _ in range(20):\n    os.write(2, b'noise'), time.sleep(0.01)\n")
+    code = """
+import sys, threading
+from dn3dlib.quiet import import_quietly, quiet_when_imported
+sys.path.insert(0, sys.argv[1])
+quiet_when_imported("noisy_two")
+quiet_when_imported("noisy_two")
+threads = [threading.Thread(target=import_quietly, args=["noisy_one"]), threading.Thread(target=__import__, args=["noisy_two"])]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert {"noisy_one", "noisy_two"} <= set(sys.modules)
+print("still heard", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "still heard\n")
+
+
 # --- names -----------------------------------------------------------------------------------------------------------
 
 

@@ -28,8 +28,8 @@ def train(
     settings: SETTINGS = None,
     init_from: Annotated[Path | None, typer.Option(help="Start from the best weights of this run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Make the checks before a training, and do not train.")] = False,
-    find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Try rising learning rates, and do not train.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Make the checks before a training and do not train; status 2 where one fails.")] = False,
+    find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Try rising learning rates and do not train.")] = False,
     device: DEVICE = "auto",
     as_json: JSON = False,
 ) -> None:
