@@ -1,7 +1,13 @@
 """Where the kit keeps what it makes when nobody says otherwise."""
 
 import os
+import re
 from pathlib import Path
+
+from dn3dlib.config import to_dict
+from dn3dlib.presets import Preset
+
+_LONGEST_NAME = 80  # characters of a run's name, so that paths stay legible
 
 
 def data_home() -> Path:
@@ -15,13 +21,39 @@ def data_home() -> Path:
     return checkout / "data" if checkout else Path("dn3d-data").absolute()
 
 
+def runs_home() -> Path:
+    """The kit's own `runs/` folder; `DN3D_RUNS` points elsewhere. No checkout: `runs` in the working directory."""
+    return Path(os.environ.get("DN3D_RUNS") or (_checkout() or Path.cwd()) / "runs")
+
+
 def next_run_dir(name: str) -> Path:
-    """The first folder `runs/<name>-001`, `-002` … of the kit that is not there yet; `DN3D_RUNS` points elsewhere."""
-    home = Path(os.environ.get("DN3D_RUNS") or (_checkout() or Path.cwd()) / "runs")
+    """The first folder `<name>-001`, `-002` … of `runs_home()` that is not there yet."""
     number = 1
-    while (home / f"{name}-{number:03d}").exists():
+    while (runs_home() / f"{name}-{number:03d}").exists():
         number += 1
-    return home / f"{name}-{number:03d}"
+    return runs_home() / f"{name}-{number:03d}"
+
+
+def run_name(dataset: str, preset: Preset, configs: dict) -> str:
+    """A run's name that tells its settings, as in `kth-quick-depth40-seed1`, safe in every file system.
+
+    Args:
+        dataset: of the data.
+        preset: what was started from.
+        configs: prefix ("clip", "model", "train") → config; what differs from the preset is named.
+    """
+    parts = [dataset[:20], preset.name]
+    for prefix, config in configs.items():
+        usual = to_dict(preset.configs[prefix])
+        for name, value in to_dict(config).items():
+            if value != usual[name]:
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                parts.append(f"{name}{value}" if number else f"{name}-{value}".lower())
+    whole = len(parts)
+    while len("-".join(parts)) > _LONGEST_NAME:
+        parts.pop()
+    more = [f"and-{whole - len(parts)}-more"] if len(parts) < whole else []
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join(parts + more))
 
 
 def _checkout() -> Path | None:

@@ -160,7 +160,7 @@ def test_a_mistyped_option_or_command_suggests_the_right_one(refused, tmp_path):
     assert "--epochs" in refused("train", "--epoch", 5, "--out", tmp_path / "run")
     assert "--protocol" in refused("split", tmp_path, "--protocl", "gu2017")
     assert "train" in refused("trian")
-    assert "--out" in refused("train")
+    assert "--data" in refused("train")
     assert "--epochs" in refused("train", "--out", tmp_path / "run", "--epochs", "five")
 
 

@@ -1,19 +1,24 @@
 """Commands about networks: train, evaluate, info, presets."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dn3dlib.cli.checks import check_training, find_learning_rate
 from dn3dlib.cli.shell import DEVICE, INTERRUPTED, JSON, SETTINGS, app, show
 from dn3dlib.config import apply_settings, nearest, to_dict
 from dn3dlib.errors import ConfigError, DataError
+from dn3dlib.places import next_run_dir, run_name
 from dn3dlib.presets import PRESETS, Preset, find_preset
 
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Option(help="The run's folder, new; with --resume the one to go on with.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder, new (default: in runs/, named by the settings); with --resume that to go on with.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="A prepared data set; with --resume only where it has moved.")] = None,
     preset: Annotated[str | None, typer.Option(help="Clip, model and training; see `dn3d presets`.")] = None,
     epochs: Annotated[int | None, typer.Option(help="train.epochs")] = None,
@@ -23,16 +28,26 @@ def train(
     settings: SETTINGS = None,
     init_from: Annotated[Path | None, typer.Option(help="Start from the best weights of this run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Make the checks before a training and do not train; status 2 where one fails.")] = False,
+    find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Try rising learning rates and do not train.")] = False,
     device: DEVICE = "auto",
     as_json: JSON = False,
 ) -> None:
     """Train a network; an existing run is refused without --resume."""
     short = {"train.epochs": epochs, "train.batch_size": batch_size, "clip.frames": frames, "train.seed": seed}
     given = [f"{name}={value}" for name, value in short.items() if value is not None] + (settings or [])
+    if resume or check or find_rate:
+        _refuse_together(out, init_from, resume, check, find_rate)
     if resume:
         history = _resume(out, data, device, preset, init_from, given)
     else:
-        history = _train_new(out, data, device, preset, init_from, given)
+        opened, chosen, configs = _choose(data, preset, given)
+        if check:
+            return check_training(opened, configs, device, as_json)
+        if find_rate:
+            return find_learning_rate(opened, configs, device, as_json)
+        out = out or _new_folder(run_name(opened.dataset, chosen, configs))
+        history = _train_new(out, data, device, init_from, configs)
     from dn3dlib.train.runs import Run
 
     run, last = Run.open(out), history[-1] if history else {}
@@ -42,9 +57,16 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
-def _train_new(out: Path, data: Path | None, device: str, preset: str | None, init_from: Path | None, given: list[str]) -> list[dict]:
+def _refuse_together(out: Path | None, init_from: Path | None, resume: bool, check: bool, find_rate: bool) -> None:
+    if resume and out is None:
+        raise ConfigError("--out is missing: name the run's folder to go on with.")
+    if check + find_rate + resume > 1 or (init_from and not resume):
+        raise ConfigError("--check and --find-learning-rate each look at a new training: leave out the other, --resume and --init-from.")
+
+
+def _choose(data: Path | None, preset: str | None, given: list[str]):
+    """The data set, the preset and its configs with what was `given`."""
     from dn3dlib.data.manifest import DataSet
-    from dn3dlib.train.loop import train as train_network
 
     if data is None:
         raise ConfigError("--data is missing: name the prepared data set to train on; `dn3d prepare` makes one.")
@@ -52,7 +74,18 @@ def _train_new(out: Path, data: Path | None, device: str, preset: str | None, in
     chosen = find_preset(preset or "quick")
     if preset:
         check_storage_fits(chosen, opened)
-    configs = apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, given)
+    return opened, chosen, apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, given)
+
+
+def _new_folder(name: str) -> Path:
+    path = next_run_dir(name)
+    print(f"The run's folder is {path}.", file=sys.stderr)
+    return path
+
+
+def _train_new(out: Path, data: Path, device: str, init_from: Path | None, configs: dict) -> list[dict]:
+    from dn3dlib.train.loop import train as train_network
+
     return train_network(data, out, configs["clip"], configs["model"], configs["train"], init_from=init_from, device=device)
 
 

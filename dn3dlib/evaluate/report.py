@@ -12,12 +12,10 @@ from dn3dlib.files import read_json, write_json
 from dn3dlib.metrics import confusion, per_class, sequence_votes, softmax, subject_interval
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import load_best
-from dn3dlib.train.runs import Run
+from dn3dlib.train.runs import EVALUATION, Run
 from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
 from dn3dlib.train.validation import predict_logits
-
-EVALUATION = "evaluation.json"
 
 
 def evaluate(

@@ -1,3 +1,3 @@
-from dn3dlib.quiet import import_quietly
+from dn3dlib.quiet import quiet_when_imported
 
-import_quietly("tensorflow")
+quiet_when_imported("tensorflow")  # `runs` and `compare` read plain files and do not wait for it

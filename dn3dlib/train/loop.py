@@ -78,7 +78,8 @@ def train(
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
     if weights:
         copy_weights(weights, network, init_from)
-    run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "")
+    parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
+    run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "", parameters)
     with only_one_at(run.path / CHECKPOINTS):
         return _Training(run, data, network, strategy, name, observers, show_progress).go()
 

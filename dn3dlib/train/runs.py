@@ -19,6 +19,7 @@ from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
 
 FORMAT = 1
 CONFIG, ENVIRONMENT, HISTORY, BEST, CHECKPOINTS = "config.json", "environment.json", "history.csv", "best.keras", "checkpoints"
+EVALUATION = "evaluation.json"  # reports by split; written by `evaluate`
 _PACKAGES = ("dn3d", "tensorflow", "keras", "numpy", "opencv-python", "opencv-python-headless")
 _DATA_FIELDS = {
     "path": str,
@@ -73,9 +74,9 @@ class Run:
 
     @classmethod
     def create(
-        cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str = ""
+        cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str, parameters: int
     ) -> "Run":
-        """Make a run's folder; raises RunError where the folder already holds something."""
+        """Make a run's folder for a network of so many parameters; raises RunError where it already holds something."""
         path = Path(run_dir)
         if path.exists() and (not path.is_dir() or not all(map(_of_a_killed_start, path.iterdir()))):
             way_out = "go on with --resume, or choose another folder" if (path / CONFIG).is_file() else "choose another folder"
@@ -83,7 +84,7 @@ class Run:
         run = cls(path, data.storage, clip, model, train, describe(data), init_from)
         with plain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-        write_json(path / ENVIRONMENT, environment())
+        write_json(path / ENVIRONMENT, environment() | {"parameters": parameters})
         write_json(path / CONFIG, run.to_dict())
         return run
 
