@@ -23,9 +23,10 @@ from dn3dlib.metrics import cross_entropy, sequence_votes, softmax
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.checkpoint import Checkpoints, Progress
+from dn3dlib.train.inference import make_predict_step
 from dn3dlib.train.runs import BEST, Run
 from dn3dlib.train.schedule import learning_rate_schedule
-from dn3dlib.train.steps import make_predict_step, make_train_step
+from dn3dlib.train.steps import make_train_step
 from dn3dlib.train.strategy import choose_strategy
 
 _SPLITS = ("train", "validation")  # whose clips are read
