@@ -55,13 +55,13 @@ def remove_leftovers(target: Path) -> list[Path]:
 
 
 @contextmanager
-def only_one_at(target: Path) -> Iterator[None]:
-    """Hold `target` against other processes; raises Dn3dError where one holds it already. A kill frees it."""
+def only_one_at(target: Path, wait: float = 0) -> Iterator[None]:
+    """Hold `target` against other processes; raises Dn3dError where one holds it for `wait` more seconds. A kill frees it."""
     path = target.with_name(f"{target.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=wait)
     except Timeout as error:
         if not path.exists():
             raise Dn3dError(f"{target} cannot be written: choose a folder of your own.") from error

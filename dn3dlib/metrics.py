@@ -19,7 +19,7 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def sequence_votes(probabilities: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One vote for each sequence: the mean of its clips' probabilities.
+    """One vote for each sequence (or video, or what else groups clips): the mean of its clips' probabilities.
 
     Args:
         probabilities: (clips, classes).
