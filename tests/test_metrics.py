@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from dn3dlib.metrics import calibration, class_mean, confusion, cross_entropy, per_class, sequence_votes, softmax, subject_interval
+from dn3dlib.metrics import (
+    calibration,
+    class_mean,
+    confusion,
+    cross_entropy,
+    per_class,
+    sequence_votes,
+    softmax,
+    subject_interval,
+)
 
 
 def test_softmax_and_cross_entropy():

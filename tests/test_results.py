@@ -80,14 +80,14 @@ def test_reliability_draws_the_bins_that_hold_something():
 
 
 @pytest.mark.parametrize("video", [0.7, None])
-def test_controls_stand_beside_the_frames_in_order(video):
+def test_controls_stand_beside_the_real_frames(video):
     row = {"clip_accuracy": 0.5, "sequence_accuracy": 0.6, "video_accuracy": video}
-    report = row | {"classes": ["a", "b", "c", "d"], "split": "test", "controls": {"shuffled": row | {"clip_accuracy": 0.25}}}
+    report = row | {"classes": ["a", "b", "c", "d"], "split": "test", "frame_order": "forward", "controls": {"shuffled": row | {"clip_accuracy": 0.25}}}
     ax = results.controls(report).figure.axes[0]
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in ax.containers}
     wanted = {"clips": [0.5, 0.25], "sequences": [0.6, 0.6]} | ({"videos": [0.7, 0.7]} if video else {})
     assert heights == wanted and _drawn(ax)["guessing"][0] == 0.25
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["in order", "shuffled"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["forward", "shuffled"]
 
 
 def test_learning_rate_is_the_schedules_own():

@@ -64,7 +64,7 @@ def _classes(report: dict) -> list[str]:
 
 
 def _controls(report: dict) -> list[str]:
-    rows = [("as trained", report), *report["controls"].items()] if report["controls"] else []
+    rows = [(report["frame_order"], report), *report["controls"].items()] if report["controls"] else []
     return ["  frames      clips  sequences  videos" for _ in rows[:1]] + [
         f"  {name:<10}  {row['clip_accuracy']:.3f}  {row['sequence_accuracy']:>9.3f}  {_share(row['video_accuracy']):>6}" for name, row in rows
     ]

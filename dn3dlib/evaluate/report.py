@@ -51,7 +51,7 @@ def evaluate(
         a video shows several classes); `balanced_accuracy` (mean recall) and `macro_f1` of sequences; `per_class` (precision,
         recall, f1, sequences), `confusion` (rows true, columns predicted, counts of sequences); `expected_calibration_error`
         and its bins, `calibration`, of the sequences' votes; `controls` (by name the three accuracies); `classes`, `split`,
-        `clips`, `sequences`, `videos`, `subjects`, `protocol`, `views`, `hop` (None with views); `predictions` (a row for each
+        `clips`, `sequences`, `videos`, `subjects`, `protocol`, `views`, `hop` (None with views), `frame_order` (the run's); `predictions` (a row for each
         sequence) and `mistakes` (which of these are wrong, the most certain first); `test_uses` (how often this run's figures
         on the test split have been looked at), `warnings`.
 
@@ -70,7 +70,7 @@ def evaluate(
     probabilities = _probabilities(run, data, split, list(plans.values()), batch_size or run.train.batch_size, device, show_progress)
     found = dict(zip(plans, probabilities, strict=True))
     report = _report(run, data, split, plans[clip.frame_order].sequence, found[clip.frame_order])
-    report["views"], report["hop"] = views, None if views else clip.hop
+    report |= {"views": views, "hop": None if views else clip.hop, "frame_order": clip.frame_order}
     report["controls"] = {name: _accuracies(data, plans[name].sequence, found[name]) for name in controls}
     use = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "data": str(data.path.resolve()), "fingerprint": data.fingerprint}
     told = ("split", "protocol", "views", "hop", "clip_accuracy", "sequence_accuracy", "video_accuracy", "controls")

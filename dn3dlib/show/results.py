@@ -100,12 +100,12 @@ def reliability(report: dict) -> Picture:
 
 
 def controls(report: dict) -> Picture:
-    """How much of the accuracy is motion? Accuracies with the frames in order and under each control.
+    """How much of the accuracy is motion? Accuracies with the frames in the run's own order and under each control.
 
     Args:
-        report: of `evaluate.report.evaluate` with controls; it holds `controls`, `classes`, `split` and the accuracies.
+        report: of `evaluate.report.evaluate` with controls; it holds `controls`, `frame_order`, `classes`, `split`, the accuracies.
     """
-    rows = {"in order": report, **report["controls"]}
+    rows = {report["frame_order"]: report, **report["controls"]}
     kinds = [name for name in ("clip", "sequence", "video") if report[f"{name}_accuracy"] is not None]
     figure, ax = plt.subplots(figsize=(2 + 1.5 * len(rows), 3.4), dpi=80, facecolor="white", layout="constrained")
     width = 0.8 / len(kinds)
@@ -118,7 +118,6 @@ def controls(report: dict) -> Picture:
     ax.set_xticks(range(len(rows)), list(rows))
     ax.set(xlabel="frames of each clip", ylabel="accuracy", ylim=(0, 1.1), title=report["split"])
     _tidy(ax, legend=False)
-    ax.set_axisbelow(True)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return _done(figure, f"accuracy on {report['split']} with frames {', '.join(rows)}, against guessing")
 
@@ -184,6 +183,7 @@ def _number_cells(ax: Axes, shares: np.ndarray, classes, text) -> None:
 
 def _tidy(ax: Axes, legend: bool = True) -> None:
     ax.grid(color="#DDDDDD", linewidth=0.8)
+    ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     if legend and ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")
