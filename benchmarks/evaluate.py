@@ -4,8 +4,8 @@
     python benchmarks/evaluate.py --preset original    # the published repository's size
 
 Evaluation is that of the whole test part: frames decoded anew in each round, normalised, put through the network. Training is
-its step on batches from records whose frames are decoded already. The rates hang on who else uses the machine; their ratio
-hardly does.
+its step on batches from records whose frames are decoded already. Who else uses the machine slows both, not always alike:
+measure on an idle one.
 """
 
 import argparse
