@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dn3dlib.errors import ConfigError
 
 NORMALISATIONS = ("none", "divide_255", "divide_256", "std", "std_frame")
+CONTROLS = ("shuffled", "reversed", "frozen")  # orders of a clip's frames that leave the pictures and take or turn the motion
 
 
 def _check_types(config) -> None:
@@ -107,7 +108,7 @@ class ClipConfig:
     crop: int = 0  # augmentation: shift the picture by up to this many pixels
     flip: bool = False  # augmentation: mirror every second clip, left to right
     brightness: float = 0.0  # augmentation: add up to this share of full white, or take it away
-    frame_order: str = "forward"  # forward, or shuffled: a control that leaves the pictures and takes the motion
+    frame_order: str = "forward"  # forward, or a control: shuffled, reversed, frozen (the middle frame throughout)
 
     def __post_init__(self):
         _check_types(self)
@@ -123,7 +124,7 @@ class ClipConfig:
                 "normalisation": _one_of(self.normalisation, NORMALISATIONS),
                 "crop": (0 <= self.crop <= 1024, "from 0 to 1024"),
                 "brightness": (0 <= self.brightness <= 1, "from 0 to 1"),
-                "frame_order": _one_of(self.frame_order, ("forward", "shuffled")),
+                "frame_order": _one_of(self.frame_order, ("forward", *CONTROLS)),
             },
         )
 

@@ -55,14 +55,17 @@ def remove_leftovers(target: Path) -> list[Path]:
 
 
 @contextmanager
-def only_one_at(target: Path) -> Iterator[None]:
-    """Hold `target` against other processes; a kill frees it. Raises Dn3dError where one holds it already, or none can."""
+def only_one_at(target: Path, wait: float = 0) -> Iterator[None]:
+    """Hold `target` against other processes; a kill frees it.
+
+    Raises Dn3dError where another holds it for `wait` more seconds, or where nobody can.
+    """
     path = target.with_name(f"{target.name}.lock")
     lock = FileLock(path)
     try:
         with plain_disk_errors(target):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=wait)
     except Timeout as error:
         if not path.exists():
             raise Dn3dError(f"{target} cannot be written: choose a folder of your own.") from error

@@ -3,6 +3,7 @@
 import numpy as np
 
 RESAMPLES = 1000
+BINS = 15  # of confidence, as in Guo et al. 2017
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -18,7 +19,7 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def sequence_votes(probabilities: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One vote for each sequence: the mean of its clips' probabilities.
+    """One vote for each sequence (or video, or what else groups clips): the mean of its clips' probabilities.
 
     Args:
         probabilities: (clips, classes).
@@ -66,17 +67,54 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict]:
-    """Precision, recall and count of each class; precision is None where a class was never predicted, recall where absent."""
+    """Precision, recall, F1 and count of each class.
+
+    Precision is None where a class was never predicted, recall where it is absent, F1 where it is both.
+    """
     from sklearn.metrics import precision_recall_fscore_support
 
-    precision, recall, _, support = precision_recall_fscore_support(
+    *figures, support = precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(classes)), zero_division=np.nan
     )
-    return {
-        name: {
-            "precision": None if np.isnan(precision[i]) else float(precision[i]),
-            "recall": None if np.isnan(recall[i]) else float(recall[i]),
-            "sequences": int(support[i]),
+    rows = {}
+    for i, name in enumerate(classes):
+        values = zip(("precision", "recall", "f1"), figures, strict=True)
+        rows[name] = {figure: None if np.isnan(column[i]) else float(column[i]) for figure, column in values}
+        rows[name]["sequences"] = int(support[i])
+    return rows
+
+
+def class_mean(rows: dict[str, dict], figure: str) -> float:
+    """The mean of a figure of `per_class` over the classes that have it: of recall balanced accuracy, of F1 macro F1."""
+    return float(np.mean([row[figure] for row in rows.values() if row[figure] is not None]))
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, list[dict]]:
+    """How far the probability of the predicted class is from the share of right answers.
+
+    Args:
+        probabilities: (n, classes).
+        labels: int (n,), the true classes.
+
+    Returns:
+        The expected calibration error, Σ n_b / n · |accuracy_b − confidence_b| over 15 bins b of equal width (an upper edge
+        belongs to its bin), 0 at best; and of each bin `low`, `high`, `count`, `confidence` (mean probability of the predicted
+        class) and `accuracy` (share of right answers), the last two None where it is empty.
+
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, BINS + 1)
+    places = np.digitize(confidence, edges[1:-1], right=True)
+    counts, sums, hits = (np.bincount(places, weights, BINS) for weights in (None, confidence, right))
+    rows = [
+        {
+            "low": float(edges[b]),
+            "high": float(edges[b + 1]),
+            "count": int(counts[b]),
+            "confidence": float(sums[b] / counts[b]) if counts[b] else None,
+            "accuracy": float(hits[b] / counts[b]) if counts[b] else None,
         }
-        for i, name in enumerate(classes)
-    }
+        for b in range(BINS)
+    ]
+    return float(np.abs(hits - sums).sum() / len(labels)), rows

@@ -86,6 +86,21 @@ def test_from_videos_to_figures(answer, shell, source, tmp_path):
     assert status == 0 and "sequence accuracy" in out and "Warning: The protocol leaks on purpose" in out
 
 
+def test_a_readable_report(shell, answer, trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation.json", "uses.json"))
+    report = answer("evaluate", "--run", run, "--device", "cpu", "--control", "shuffled,reversed", "--control", "frozen", "--hop", 2)
+    assert list(report["controls"]) == ["shuffled", "reversed", "frozen"] and report["hop"] == 2 and report["test_uses"] == 1
+    status, out, _ = shell("evaluate", "--run", run, "--device", "cpu", "--views", 1, "--control", "frozen")
+    lines = [line.strip() for line in out.splitlines()]
+    assert status == 0 and lines[0] == "test: 12 sequences of 1 subjects in 6 videos, 12 clips (1 clip of each sequence)"
+    assert any(line.startswith("sequence accuracy") and "no interval: fewer than two subjects" in line for line in lines)
+    assert [line.split()[0] for line in lines if line.startswith(("forward", "frozen"))] == ["forward", "frozen"]
+    wrong = lines.index(next(line for line in lines if line.startswith("wrong sequences: ")))
+    shown = [line for line in lines[wrong + 1 :] if " instead of " in line]
+    assert 0 < len(shown) <= 5 and lines[wrong].endswith(", the most certain first:")
+    assert lines[-1] == "Warning: The test part has been looked at 2 times with this run: a figure chosen among them is too high."
+
+
 def test_scan(answer, shell, numbered_video, tmp_path):
     numbered_video(tmp_path / "a" / "good.avi", 12)
     (tmp_path / "text.avi").write_text("no film")
@@ -225,6 +240,8 @@ def test_data_sets_protocols_splits_and_devices_that_are_none(refused, prepared,
     assert "--data is missing" in refused("train", "--out", tmp_path / "run")
     assert "did you mean gu2017?" in refused("split", prepared, "--protocol", "gu2071")
     assert "no split 'tst'" in refused("evaluate", "--run", trained, "--split", "tst", "--device", "cpu")
+    assert "--views and --hop both" in refused("evaluate", "--run", trained, "--views", 2, "--hop", 2)
+    assert "There is no control 'still'" in refused("evaluate", "--run", trained, "--control", "still")
     assert "--device is 'gpu0'" in refused("evaluate", "--run", trained, "--device", "gpu0")
     assert "--device gpu:99 is not there" in refused("train", "--data", prepared, "--out", tmp_path / "run", "--device", "gpu:99")
     assert "There is no prepared data set at" in refused("verify", tmp_path / "none")

@@ -30,7 +30,7 @@ def clip_configs(draw, frames: int = 20) -> ClipConfig:
         extra_stride=draw(st.integers(0, 3)),
         clips_per_sequence=draw(st.integers(1, 5)),
         padding=draw(st.sampled_from(["loop", "hold"])),
-        frame_order=draw(st.sampled_from(["forward", "shuffled"])),
+        frame_order=draw(st.sampled_from(["forward", "shuffled", "reversed"])),
         normalisation="none",
     )
 

@@ -204,6 +204,34 @@ def test_shuffled_frames_are_a_permutation_of_those_in_order(data):
     assert equal(plan, plan_evaluation(data, config, "train"))
 
 
+@pytest.mark.parametrize("count", [1, 7, 8])
+def test_reversed_and_frozen_frames(data, count):
+    forward = dataclasses.replace(PLAIN, frames=count, hop=1, clips_per_sequence=5)
+    for make in (lambda c: plan_training(data, c, 0, 0), lambda c: plan_evaluation(data, c, "train")):
+        plain = make(forward)
+        turned = make(dataclasses.replace(forward, frame_order="reversed"))
+        frozen = make(dataclasses.replace(forward, frame_order="frozen"))
+        assert turned.frames.tolist() == [row[::-1] for row in plain.frames.tolist()]
+        assert frozen.frames.tolist() == [[row[count // 2]] * count for row in plain.frames.tolist()]
+        assert np.array_equal(values(data, turned, forward), turned.frames)
+
+
+@pytest.mark.parametrize(
+    ("views", "starts"),
+    [
+        (1, {3: [0], 4: [0], 8: [2], 9: [2], 17: [6], 30: [13]}),
+        (2, {3: [0], 4: [0], 8: [0, 4], 9: [0, 5], 17: [0, 13], 30: [0, 26]}),
+        (3, {3: [0], 4: [0], 8: [0, 2, 4], 9: [0, 2, 5], 17: [0, 6, 13], 30: [0, 13, 26]}),
+        (99, {3: [0], 4: [0], 8: [0, 1, 2, 3, 4]}),
+    ],
+)
+def test_views_are_spread_evenly_and_none_is_there_twice(data, views, starts):
+    plan = plan_evaluation(data, PLAIN, "train", views=views)
+    lengths = np.array([s.frames for s in data.sequences])[plan.sequence]
+    for length, wanted in starts.items():
+        assert plan.frames[lengths == length][:, 0].tolist() == wanted
+
+
 # --- augmentation ----------------------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ def refused(call, *arguments, **named) -> str:
         (ClipConfig, "normalisation", "divide_254", "none, divide_255, divide_256, std, std_frame"),
         (ClipConfig, "crop", -1, "from 0 to 1024"),
         (ClipConfig, "brightness", 1.5, "from 0 to 1"),
-        (ClipConfig, "frame_order", "backward", "forward, shuffled"),
+        (ClipConfig, "frame_order", "backward", "forward, shuffled, reversed, frozen"),
         (ModelConfig, "variant", "heavy", "general, lite"),
         (ModelConfig, "growth_rate", 0, "from 1 to 1024"),
         (ModelConfig, "depth", 0, "from 1 to 1000"),

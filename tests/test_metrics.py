@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from dn3dlib.metrics import confusion, cross_entropy, per_class, sequence_votes, softmax, subject_interval
+from dn3dlib.metrics import (
+    calibration,
+    class_mean,
+    confusion,
+    cross_entropy,
+    per_class,
+    sequence_votes,
+    softmax,
+    subject_interval,
+)
 
 
 def test_softmax_and_cross_entropy():
@@ -57,11 +66,43 @@ def test_confusion_has_true_classes_in_rows():
     assert found.tolist() == [[1, 0, 2, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
 
 
-def test_precision_and_recall_by_hand():
+def test_precision_recall_and_f1_by_hand():
     truth, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 0, 0])
-    assert per_class(truth, predicted, ("a", "b", "c", "d")) == {
-        "a": {"precision": pytest.approx(2 / 4), "recall": pytest.approx(2 / 3), "sequences": 3},
-        "b": {"precision": pytest.approx(1 / 2), "recall": pytest.approx(1 / 2), "sequences": 2},
-        "c": {"precision": None, "recall": 0.0, "sequences": 1},
-        "d": {"precision": None, "recall": None, "sequences": 0},
+    rows = per_class(truth, predicted, ("a", "b", "c", "d"))
+    assert rows == {
+        "a": {"precision": pytest.approx(2 / 4), "recall": pytest.approx(2 / 3), "f1": pytest.approx(4 / 7), "sequences": 3},
+        "b": {"precision": pytest.approx(1 / 2), "recall": pytest.approx(1 / 2), "f1": pytest.approx(1 / 2), "sequences": 2},
+        "c": {"precision": None, "recall": 0.0, "f1": 0.0, "sequences": 1},
+        "d": {"precision": None, "recall": None, "f1": None, "sequences": 0},
     }
+    assert class_mean(rows, "recall") == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert class_mean(rows, "f1") == pytest.approx((4 / 7 + 1 / 2 + 0) / 3)
+
+
+def test_means_over_classes_are_those_of_scikit_learn():
+    from sklearn.metrics import balanced_accuracy_score, f1_score
+
+    truth, predicted = np.random.default_rng(0).integers(0, 5, (2, 200))
+    rows = per_class(truth, predicted, tuple("abcde"))
+    assert class_mean(rows, "recall") == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert class_mean(rows, "f1") == pytest.approx(f1_score(truth, predicted, average="macro"))
+
+
+def test_the_calibration_error_by_hand():
+    sure = np.array([0.9, 0.9, 0.9, 0.9, 0.5, 0.5])
+    probabilities = np.column_stack([sure, 1 - sure])
+    # Of four answers with 0.9 three are right, of two with 0.5 both: 4/6 · |0.75 − 0.9| + 2/6 · |1 − 0.5|.
+    error, bins = calibration(probabilities, np.array([0, 0, 0, 1, 0, 0]))
+    assert error == pytest.approx(4 / 6 * 0.15 + 2 / 6 * 0.5)
+    assert len(bins) == 15 and sum(row["count"] for row in bins) == 6
+    full = [row for row in bins if row["count"]]
+    assert [row["count"] for row in full] == [2, 4]
+    assert full[1] == {"low": pytest.approx(13 / 15), "high": pytest.approx(14 / 15), "count": 4,
+                       "confidence": pytest.approx(0.9), "accuracy": 0.75}  # fmt: skip
+    assert {(row["confidence"], row["accuracy"]) for row in bins if not row["count"]} == {(None, None)}
+
+
+def test_an_edge_belongs_to_the_bin_below_and_certainty_to_the_last():
+    _, bins = calibration(np.array([[1.0, 0.0], [0.6, 0.4], [1.0, 0.0]]), np.array([0, 0, 0]))
+    assert [b for b, row in enumerate(bins) if row["count"]] == [8, 14] and bins[14]["accuracy"] == 1.0
+    assert calibration(np.array([[1.0, 0.0]]), np.array([0]))[0] == 0

@@ -67,6 +67,21 @@ def test_logits_match_in_inference_and_training_mode(reference):
     np.testing.assert_allclose(model(arrays["videos"], training=True), arrays["logits_training"], atol=1e-5, rtol=0)
 
 
+def test_the_inference_twin_is_the_network_and_follows_its_weights(reference):
+    import tensorflow as tf
+
+    from dn3dlib.train.inference import make_predict_step
+
+    meta, arrays, model = reference
+    step = make_predict_step(model, tf.distribute.get_strategy(), tuple(meta["clip_shape"]))
+    np.testing.assert_allclose(step(arrays["videos"]), arrays["logits_inference"], atol=1e-5, rtol=0)
+    for variable, value in zip(variables_in_order(model), recorded(arrays, "after2"), strict=True):
+        variable.assign(value)
+    changed = model(arrays["videos"], training=False)
+    assert np.abs(changed - arrays["logits_inference"]).max() > 1e-3
+    np.testing.assert_allclose(step(arrays["videos"]), changed, atol=1e-5, rtol=0)
+
+
 def test_two_training_steps_match(reference):
     import tensorflow as tf
 

@@ -65,6 +65,31 @@ def test_vote_of_clips_puts_the_vote_last():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["clip 1", "clip 2", "vote"]
 
 
+def test_reliability_draws_the_bins_that_hold_something():
+    bins = [
+        {"low": 0.4, "high": 0.6, "count": 2, "confidence": 0.5, "accuracy": 1.0},
+        {"low": 0.6, "high": 0.8, "count": 0, "confidence": None, "accuracy": None},
+        {"low": 0.8, "high": 1.0, "count": 4, "confidence": 0.9, "accuracy": 0.75},
+    ]
+    picture = results.reliability({"calibration": bins, "expected_calibration_error": 0.2667, "split": "test"})
+    ax, counts = picture.figure.axes
+    line = next(line for line in ax.get_lines() if line.get_label() == "sequences")
+    assert line.get_xydata().tolist() == [[0.5, 1.0], [0.9, 0.75]]
+    assert [(bar.get_x(), bar.get_height()) for bar in counts.patches] == [(0.4, 2), (0.8, 4)]
+    assert "0.267" in ax.get_title() and picture.png()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("video", [0.7, None])
+def test_controls_stand_beside_the_real_frames(video):
+    row = {"clip_accuracy": 0.5, "sequence_accuracy": 0.6, "video_accuracy": video}
+    report = row | {"classes": ["a", "b", "c", "d"], "split": "test", "frame_order": "forward", "controls": {"shuffled": row | {"clip_accuracy": 0.25}}}
+    ax = results.controls(report).figure.axes[0]
+    heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in ax.containers}
+    wanted = {"clips": [0.5, 0.25], "sequences": [0.6, 0.6]} | ({"videos": [0.7, 0.7]} if video else {})
+    assert heights == wanted and _drawn(ax)["guessing"][0] == 0.25
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["forward", "shuffled"]
+
+
 def test_learning_rate_is_the_schedules_own():
     figure = results.learning_rate(lambda step: step / 10, steps=5).figure
     np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_ydata(), [0, 0.1, 0.2, 0.3, 0.4])

@@ -1,4 +1,4 @@
-"""Commands about networks: train, evaluate, info, presets."""
+"""Commands about networks: train, info, presets."""
 
 import sys
 from pathlib import Path
@@ -118,22 +118,6 @@ def check_storage_fits(preset: Preset, data) -> None:
 
 
 @app.command()
-def evaluate(
-    run: Annotated[Path, typer.Option(help="The run.")],
-    data: Annotated[Path | None, typer.Option(help="A prepared data set; default: the run's own.")] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    batch_size: Annotated[int | None, typer.Option(help="Clips computed at once; default: as in training.")] = None,
-    device: DEVICE = "auto",
-    as_json: JSON = False,
-) -> None:
-    """Evaluate a run's best network on one split."""
-    from dn3dlib.evaluate.report import evaluate as evaluate_run
-
-    report = evaluate_run(run, data, split, batch_size=batch_size, device=device)
-    show(as_json, report, lambda: _describe_report(report))
-
-
-@app.command()
 def info(
     target: Annotated[str, typer.Argument(metavar="PATH-or-PRESET", help="A prepared data set, a run, a video or a preset.")],
     as_json: JSON = False,
@@ -190,23 +174,6 @@ def _network(model, preset: Preset) -> dict:
 def _describe_run(out: Path, last: dict, warnings: list[str]) -> str:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in last.items() if isinstance(value, int | float))
     return "\n".join([f"{out}: {figures or 'no epoch finished yet'}", *(f"  Warning: {warning}" for warning in warnings)])
-
-
-def _describe_report(report: dict) -> str:
-    interval = report["sequence_accuracy_interval"]
-    spread = f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})" if interval else " (no interval: fewer than two subjects)"
-    width = max(len(name) for name in report["classes"])
-    lines = [
-        f"{report['split']}: {report['sequences']} sequences of {report['subjects']} subjects, {report['clips']} clips",
-        f"  sequence accuracy {report['sequence_accuracy']:.3f}{spread}",
-        f"  clip accuracy     {report['clip_accuracy']:.3f}",
-        "  confusion (rows true, columns predicted, in the order of the rows):",
-    ]
-    lines += [
-        f"    {name:<{width}} " + " ".join(f"{n:>4}" for n in row)
-        for name, row in zip(report["classes"], report["confusion"], strict=True)
-    ]
-    return "\n".join(lines + [f"  Warning: {warning}" for warning in report["warnings"]])
 
 
 def _describe_values(values: dict, indent: str = "") -> str:

@@ -70,14 +70,23 @@ def plan_training(data: DataSet, config: ClipConfig, seed: int, epoch: int, spli
     return plan[rng.permutation(count)]
 
 
-def plan_evaluation(data: DataSet, config: ClipConfig, split: str, seed: int = 0) -> ClipPlan:
-    """Clips every `hop` frames that cover each sequence from its first frame to its last, in the manifest's order.
+def plan_evaluation(data: DataSet, config: ClipConfig, split: str, seed: int = 0, views: int | None = None) -> ClipPlan:
+    """The clips that cover each sequence from its first frame to its last, in the manifest's order; nothing is augmented.
 
-    Of any `stride` frames in a row at least one is in a clip: with stride 1, every frame. Nothing is augmented; `seed`
-    matters only for `frame_order="shuffled"`.
+    Args:
+        data: the prepared data set.
+        config: frames, stride, hop, frame order.
+        split: whose sequences.
+        seed: of `frame_order="shuffled"`.
+        views: clips of each sequence, spread evenly from its first frame to its last, a single one in its middle; fewer
+            where a sequence has no more places. None: a clip every `hop` frames and one at the end, so that of any `stride`
+            frames in a row at least one is in a clip.
+
+    Raises:
+        DataError: the split has no sequences.
     """
     rows, lengths = _rows(data, split)
-    starts = [_evaluation_starts(length, config) for length in lengths]
+    starts = [_evaluation_starts(length, config, views) for length in lengths]
     counts = [len(s) for s in starts]
     rows, lengths, starts = np.repeat(rows, counts), np.repeat(lengths, counts), np.concatenate(starts)
     count = len(rows)
@@ -102,9 +111,11 @@ def _rows(data: DataSet, split: str) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.array([data.sequences[i].frames for i in rows])
 
 
-def _evaluation_starts(length: int, config: ClipConfig) -> np.ndarray:
-    """Every hop, and at the end once more where the last frames would be left over."""
+def _evaluation_starts(length: int, config: ClipConfig, views: int | None) -> np.ndarray:
+    """Evenly spread, or every hop and at the end once more where the last frames would be left over."""
     last = max(int(length) - config.span, 0)
+    if views:
+        return np.unique(np.linspace(0, last, views).round().astype(int)) if views > 1 else np.array([last // 2])
     starts = np.arange(0, last + 1, config.hop)
     return starts if starts[-1] == last else np.append(starts, last)
 
@@ -118,7 +129,14 @@ def _frame_numbers(starts: np.ndarray, strides: np.ndarray, lengths: np.ndarray,
 
 
 def _in_order(frames: np.ndarray, config: ClipConfig, rng: np.random.Generator) -> np.ndarray:
-    return rng.permuted(frames, axis=1) if config.frame_order == "shuffled" else frames
+    """Frame numbers (n, frames) of clips in the config's frame order."""
+    if config.frame_order == "shuffled":
+        return rng.permuted(frames, axis=1)
+    if config.frame_order == "reversed":
+        return frames[:, ::-1]
+    if config.frame_order == "frozen":
+        return np.repeat(frames[:, config.frames // 2, None], config.frames, axis=1)
+    return frames
 
 
 def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: int, frames: FrameReader | DecodedFrames | None = None):

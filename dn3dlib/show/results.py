@@ -73,6 +73,55 @@ def confusion_matrix(report: dict) -> Picture:
     return _done(figure, f"confusion of {len(classes)} classes, true against predicted, on {report['split']}")
 
 
+def reliability(report: dict) -> Picture:
+    """Are the probabilities to be believed? The share of right answers against the probability of the predicted class.
+
+    Args:
+        report: of `evaluate.report.evaluate`, or any dict with its `calibration`, `expected_calibration_error` and `split`.
+
+    Source: Guo et al. 2017, figure 1.
+    """
+    rows = [row for row in report["calibration"] if row["count"]]
+    figure, (ax, counts) = plt.subplots(
+        2, 1, figsize=(4.6, 5.4), dpi=80, height_ratios=(3, 1), sharex=True, facecolor="white", layout="constrained"
+    )
+    ax.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="as it should be")
+    ax.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], label="sequences", **_STYLES[0])
+    ax.set(ylabel="share of right answers", xlim=(0, 1), ylim=(-0.03, 1.03))
+    ax.set_title(f"{report['split']}: expected calibration error {report['expected_calibration_error']:.3f}", fontsize="medium")
+    _tidy(ax)
+    for row in rows:
+        width = row["high"] - row["low"]
+        counts.bar(row["low"], row["count"], width, align="edge", color=_BLUE, edgecolor="white")
+    counts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    counts.set(xlabel="probability of the predicted class", ylabel="sequences")
+    _tidy(counts, legend=False)
+    return _done(figure, f"share of right answers against the predicted class's probability, on {report['split']}")
+
+
+def controls(report: dict) -> Picture:
+    """How much of the accuracy is motion? Accuracies with the frames in the run's own order and under each control.
+
+    Args:
+        report: of `evaluate.report.evaluate` with controls; it holds `controls`, `frame_order`, `classes`, `split`, the accuracies.
+    """
+    rows = {report["frame_order"]: report, **report["controls"]}
+    kinds = [name for name in ("clip", "sequence", "video") if report[f"{name}_accuracy"] is not None]
+    figure, ax = plt.subplots(figsize=(2 + 1.5 * len(rows), 3.4), dpi=80, facecolor="white", layout="constrained")
+    width = 0.8 / len(kinds)
+    for place, (kind, colour, hatch) in enumerate(zip(kinds, (_BLUE, _VERMILION, _GREEN), ("", "//", ".."), strict=False)):
+        shares = [row[f"{kind}_accuracy"] for row in rows.values()]
+        x = np.arange(len(rows)) - 0.4 + width * (place + 0.5)
+        bars = ax.bar(x, shares, width, label=f"{kind}s", color=colour, hatch=hatch, edgecolor="white")
+        ax.bar_label(bars, fmt="%.2f", fontsize="small")
+    ax.axhline(1 / len(report["classes"]), color=_GREY, linestyle=":", label="guessing")
+    ax.set_xticks(range(len(rows)), list(rows))
+    ax.set(xlabel="frames of each clip", ylabel="accuracy", ylim=(0, 1.1), title=report["split"])
+    _tidy(ax, legend=False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    return _done(figure, f"accuracy on {report['split']} with frames {', '.join(rows)}, against guessing")
+
+
 def learning_rate(schedule, steps: int) -> Picture:
     """The learning rate of each step of a training.
 
@@ -134,6 +183,7 @@ def _number_cells(ax: Axes, shares: np.ndarray, classes, text) -> None:
 
 def _tidy(ax: Axes, legend: bool = True) -> None:
     ax.grid(color="#DDDDDD", linewidth=0.8)
+    ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     if legend and ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")

@@ -1,4 +1,4 @@
-"""One step of training and one of prediction, as `tf.function`s over `strategy.run`; one device is the plain case."""
+"""One step of training, a `tf.function` over `strategy.run`; one device is the plain case."""
 
 import keras
 import tensorflow as tf
@@ -54,17 +54,6 @@ def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     return train_step
-
-
-def make_predict_step(model, strategy, clip_shape: tuple[int, ...]):
-    """A function from clips float32 (batch, *clip_shape) to logits float32 (batch, classes), in inference mode."""
-
-    @tf.function(input_signature=[tf.TensorSpec((None, *clip_shape), tf.float32)])
-    def predict_step(clips):
-        logits = strategy.run(lambda batch: model(batch, training=False), args=(clips,))
-        return strategy.experimental_local_results(logits)[0]
-
-    return predict_step
 
 
 def _sums(cross_entropy, logits, labels) -> tf.Tensor:
