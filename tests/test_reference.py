@@ -70,7 +70,7 @@ def test_logits_match_in_inference_and_training_mode(reference):
 def test_the_inference_twin_is_the_network_and_follows_its_weights(reference):
     import tensorflow as tf
 
-    from dn3dlib.train.inference import make_predict_step
+    from dn3dlib.train.steps import make_predict_step
 
     meta, arrays, model = reference
     step = make_predict_step(model, tf.distribute.get_strategy(), tuple(meta["clip_shape"]))

@@ -16,8 +16,8 @@ from dn3dlib.evaluate.uses import check_use_can_be_noted, note_use
 from dn3dlib.metrics import calibration, class_mean, confusion, per_class, sequence_votes, softmax, subject_interval
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import load_best
-from dn3dlib.train.inference import make_predict_step
 from dn3dlib.train.runs import Run
+from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
 from dn3dlib.train.validation import predict_logits
 

@@ -1,7 +1,6 @@
-"""A faster form of a network for training: the same variables, in kernels and an order that TensorFlow runs faster.
+"""A network as functions for training and for inference: the same variables, in operations that TensorFlow runs faster.
 
-What is saved stays the plain Keras network of `model/densenet3d.py`; this computes the same from its variables. What
-makes it faster, and what did not, `benchmarks/README.md` says with figures.
+What is saved stays the plain Keras network of `model/densenet3d.py`; these compute the same from its variables.
 """
 
 import itertools
@@ -11,8 +10,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from dn3dlib.train.kernels import convolve, drop_out, lite_stem, normalise_batch, normalise_by_running_moments
+
 _PART = re.compile(r"stem|block\d+_layer\d+|transition\d+|head|logits")  # of the names that `build_model` gives
-_SAME, _HALF = (1, 1, 1, 1, 1), (1, 1, 2, 2, 1)  # strides
 
 
 def training_function(model: keras.Model, precision: str = "float32", recompute: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -28,38 +28,65 @@ def training_function(model: keras.Model, precision: str = "float32", recompute:
     Returns:
         A function: clips float32 (batch, frames, height, width, channels) → logits float32 (batch, classes).
     """
-    dtype = tf.as_dtype(precision)
-    parts = [(name, list(layers)) for name, layers in itertools.groupby(model.layers[1:], _part_of)]
 
-    def forward(clips):
-        maps = [tf.cast(clips, dtype)]  # of the block so far: they are joined where a layer needs them
-        for name, layers in parts:
-            if name == "stem" and len(layers) == 2:
-                maps = [lite_stem(maps[0], tf.cast(layers[0].kernel, dtype))]
-            elif name.startswith("block"):
-                maps.append(_run(layers[:-1], maps, recompute))  # without its concatenation
-            else:
-                maps = [_run(layers, maps, False)]
-        return maps[0]
+    def run(layers, maps):
+        return _run_in_training(layers, maps, recompute)
 
-    return forward
+    return lambda clips: _forward(model, tf.cast(clips, precision), run)
+
+
+def inference_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The network in inference mode as a function, in float32; it follows when the variables change.
+
+    Args:
+        model: of `build_model`.
+
+    Returns:
+        A function: clips float32 (batch, frames, height, width, channels) → logits float32 (batch, classes).
+    """
+    return lambda clips: _forward(model, clips, _run_in_inference)
+
+
+def _forward(model: keras.Model, clips: tf.Tensor, run: Callable[[list, list[tf.Tensor]], tf.Tensor]) -> tf.Tensor:
+    """Send clips through the parts of the network; `run` takes a part's layers and the maps before it."""
+    maps = [clips]  # of the block so far: they are joined where a layer needs them
+    for name, layers in itertools.groupby(model.layers[1:], _part_of):
+        layers = list(layers)
+        if name == "stem" and len(layers) == 2:
+            maps = [lite_stem(clips, tf.cast(layers[0].kernel, clips.dtype))]
+        elif name.startswith("block"):
+            maps.append(run(layers[:-1], maps))  # without its concatenation
+        else:
+            maps = [run(layers, maps)]
+    return maps[0]
 
 
 def _part_of(layer: keras.layers.Layer) -> str:
     return _PART.match(layer.name)[0]
 
 
-def _run(layers: list, maps: list[tf.Tensor], recompute: bool) -> tf.Tensor:
+def _joined(maps: list[tf.Tensor]) -> tf.Tensor:
+    return tf.concat(maps, -1) if len(maps) > 1 else maps[0]
+
+
+def _run_in_training(layers: list, maps: list[tf.Tensor], recompute: bool) -> tf.Tensor:
     """Join the maps, apply the layers, and note the batch statistics that they met."""
     inputs = [_inputs_of(layer, after) for layer, after in itertools.zip_longest(layers, layers[1:])]
 
     def compute(maps, inputs):
-        x, statistics = tf.concat(maps, -1) if len(maps) > 1 else maps[0], []
+        x, statistics = _joined(maps), []
         for layer, values in zip(layers, inputs, strict=True):
-            x = _apply(layer, x, values, statistics)
+            if isinstance(layer, keras.layers.BatchNormalization):
+                x, *moments = normalise_batch(x, *values, layer.epsilon)
+                statistics.append(moments)
+            elif isinstance(layer, keras.layers.Dropout):
+                x = drop_out(x, layer.rate, *values)
+            else:
+                x = _apply(layer, x, values)
         return x, statistics
 
-    x, statistics = (tf.recompute_grad(compute) if recompute else compute)(maps, inputs)
+    again = recompute and len(maps) > 1  # only dense layers meet several maps
+    x, statistics = (tf.recompute_grad(compute) if again else compute)(maps, inputs)
     normalisations = (layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization))
     for layer, (mean, variance) in zip(normalisations, statistics, strict=True):
         _move(layer.moving_mean, mean, layer.momentum)
@@ -77,155 +104,38 @@ def _inputs_of(layer: keras.layers.Layer, after: keras.layers.Layer | None) -> l
     return values
 
 
-def _apply(layer: keras.layers.Layer, x: tf.Tensor, inputs: list[tf.Tensor], statistics: list) -> tf.Tensor:
+def _move(average: keras.Variable, value: tf.Tensor, momentum: float) -> None:
+    average.assign(average * momentum + value * (1 - momentum))
+
+
+def _run_in_inference(layers: list, maps: list[tf.Tensor]) -> tf.Tensor:
+    """Join the maps and apply the layers; what normalises a convolution's output is folded into its kernel and a bias."""
+    x = _joined(maps)
+    layers = [layer for layer in layers if not isinstance(layer, keras.layers.Dropout)]
+    for before, layer, after in zip([None, *layers], layers, [*layers[1:], None], strict=False):
+        values = layer.trainable_variables
+        if isinstance(layer, keras.layers.Conv3D) and isinstance(after, keras.layers.BatchNormalization):
+            scale = after.gamma * tf.math.rsqrt(after.moving_variance + after.epsilon)
+            x = _apply(layer, x, [layer.kernel * scale])
+            x = tf.nn.bias_add(x, after.beta - after.moving_mean * scale)
+        elif not isinstance(layer, keras.layers.BatchNormalization):
+            x = _apply(layer, x, values)
+        elif not isinstance(before, keras.layers.Conv3D):
+            x = normalise_by_running_moments(x, layer)
+    return x
+
+
+def _apply(layer: keras.layers.Layer, x: tf.Tensor, values: list) -> tf.Tensor:
+    """A layer that is the same in training and in inference, with its kernel or kernel and bias."""
     match layer:
-        case keras.layers.BatchNormalization():
-            x, *moments = normalise_batch(x, *inputs, layer.epsilon)
-            statistics.append(moments)
-            return x
         case keras.layers.ReLU():
             return tf.nn.relu(x)
         case keras.layers.Conv3D():
-            return convolve(x, tf.cast(inputs[0], x.dtype), layer.strides)
-        case keras.layers.Dropout():
-            return drop_out(x, layer.rate, inputs[0])
+            return convolve(x, tf.cast(values[0], x.dtype), layer.strides)
         case keras.layers.AveragePooling3D():
             return tf.nn.avg_pool3d(x, layer.pool_size, layer.strides, layer.padding.upper())
         case keras.layers.GlobalAveragePooling3D():
             return tf.reduce_mean(tf.cast(x, tf.float32), [1, 2, 3])
         case keras.layers.Dense():
-            return x @ inputs[0] + inputs[1]
+            return x @ values[0] + values[1]
     raise TypeError(f"{layer.name} is a {type(layer).__name__}, which a 3D-DenseNet does not have.")
-
-
-def normalise_batch(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Batch normalisation in training mode by one fused kernel.
-
-    Keras normalises tensors of five dimensions step by step; TensorFlow's kernel takes four, so frames and rows are laid
-    together for it: statistics over (batch, frames, height, width) do not mind.
-
-    Args:
-        x: (batch, frames, height, width, channels).
-        gamma, beta: float32 (channels,).
-
-    Returns:
-        The normalised maps, and the batch's mean and variance (over n), float32 (channels,).
-    """
-    shape = tf.shape(x)
-    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=tf.reshape(x, (shape[0], shape[1] * shape[2], shape[3], x.shape[-1])),
-        scale=gamma,
-        offset=beta,
-        mean=tf.zeros(0),
-        variance=tf.zeros(0),
-        epsilon=epsilon,
-        is_training=True,
-    )
-    count = tf.cast(tf.reduce_prod(shape[:-1]), tf.float32)
-    # The kernel divides by n − 1, Keras and the thesis by n.
-    return tf.ensure_shape(tf.reshape(y, shape), x.shape), mean, variance * (count - 1) / count
-
-
-def lite_stem(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """The stem of the variant lite: a convolution 7×7×7, stride (1, 2, 2), and an average pool 3×3×3 of the same stride.
-
-    Processors compute 16 filters at once. Where the filters are no multiple of it, two neighbouring frames are computed as
-    one with twice the filters, from 8 frames of the clip instead of 2 · 7. Averages over rows and columns come first, and
-    over frames then: that is the same.
-
-    Args:
-        clips: (batch, frames, height, width, channels).
-        kernel: (7, 7, 7, channels, filters).
-
-    Returns:
-        (batch, frames, ⌈height / 4⌉, ⌈width / 4⌉, filters).
-    """
-
-    @tf.custom_gradient
-    def pooled_in_space(clips, kernel):
-        filters = kernel.shape[-1]
-        in_pairs = filters % 16 != 0 and not tf.config.list_logical_devices("GPU")
-        maps = _convolve_in_pairs(clips, kernel) if in_pairs else tf.nn.conv3d(clips, kernel, _HALF, "SAME")
-        maps = tf.nn.avg_pool3d(maps, (1, 3, 3), (1, 2, 2), "SAME")
-        if in_pairs:
-            _, pairs, height, width, _ = maps.shape
-            maps = tf.transpose(tf.reshape(maps, (-1, pairs, height, width, 2, filters)), (0, 1, 4, 2, 3, 5))
-            maps = tf.reshape(maps, (-1, 2 * pairs, height, width, filters))[:, : clips.shape[1]]
-
-        def gradient(dy):
-            batch, frames, height, width = *tf.unstack(tf.shape(clips)[:2]), -(-clips.shape[2] // 2), -(-clips.shape[3] // 2)
-            spread = tf.raw_ops.AvgPool3DGrad(
-                orig_input_shape=[batch, frames, height, width, filters], grad=dy, ksize=(1, 1, 3, 3, 1), strides=_HALF, padding="SAME"
-            )
-            # Nobody needs the gradient by the clips.
-            return None, tf.raw_ops.Conv3DBackpropFilterV2(
-                input=clips, filter_sizes=kernel.shape, out_backprop=spread, strides=_HALF, padding="SAME"
-            )
-
-        return maps, gradient
-
-    return tf.nn.avg_pool3d(pooled_in_space(clips, kernel), (3, 1, 1), 1, "SAME")
-
-
-def _convolve_in_pairs(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """(batch, ⌈frames / 2⌉, …, 2 · filters): those of an even frame, then those of the odd one after it."""
-    twice = tf.concat([tf.pad(kernel, [[0, 1], *[[0, 0]] * 4]), tf.pad(kernel, [[1, 0], *[[0, 0]] * 4])], -1)
-    pads = [[0, 0], [3, 3 + clips.shape[1] % 2]]
-    for size in clips.shape[2:4]:  # as padding `same` does: an odd one stands at the end
-        total = max((-(-size // 2) - 1) * 2 + 7 - size, 0)
-        pads.append([total // 2, total - total // 2])
-    return tf.nn.conv3d(tf.pad(clips, [*pads, [0, 0]]), twice, (1, 2, 2, 2, 1), "VALID")
-
-
-def convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int, int]) -> tf.Tensor:
-    """Conv3D with padding `same` and no bias; (batch, frames, height, width, channels) → the same form."""
-    widens = kernel.shape[-1] >= kernel.shape[-2]
-    if strides != (1, 1, 1) or widens or kernel.shape[0] == 1:
-        return tf.nn.conv3d(x, kernel, (1, *strides, 1), "SAME")
-    return _narrowing_convolution(x, kernel)
-
-
-@tf.custom_gradient
-def _narrowing_convolution(x, kernel):
-    """A convolution to fewer channels, whose kernel's gradient is faster with maps and gradient in each other's place.
-
-    Correlating a with b is correlating b with a, mirrored.
-    """
-
-    def gradient(dy):
-        shape = (*kernel.shape[:3], kernel.shape[4], kernel.shape[3])
-        mirrored = tf.raw_ops.Conv3DBackpropFilterV2(
-            input=dy, filter_sizes=shape, out_backprop=x, strides=_SAME, padding="SAME"
-        )
-        to_x = tf.raw_ops.Conv3DBackpropInputV2(
-            input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, strides=_SAME, padding="SAME"
-        )
-        return to_x, tf.transpose(mirrored[::-1, ::-1, ::-1], (0, 1, 2, 4, 3))
-
-    return tf.nn.conv3d(x, kernel, _SAME, "SAME"), gradient
-
-
-def drop_out(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """Set a share `rate` of the values to zero; `seed` is int32 (2,). The rest is not scaled here.
-
-    What dropout costs is drawing, so each drawn number of 32 bits decides on four values, a byte each. The threshold for
-    bytes, rate · 256, is rounded up or down at random, so that the rate is met on average.
-    """
-    count = tf.size(x)
-    drawn = tf.random.stateless_uniform([(count + 3) // 4 + 1], seed, minval=None, maxval=None, dtype=tf.int32)
-    threshold = tf.minimum(tf.floor(rate * 256 + tf.cast(drawn[-1], tf.float32) / 2**32 + 0.5), 255)
-    values = tf.reshape(tf.bitcast(drawn, tf.uint8), [-1])[:count]
-    keep = tf.reshape(values >= tf.cast(threshold, tf.uint8), tf.shape(x))
-
-    def thin_out(values):
-        return values * tf.cast(keep, values.dtype)
-
-    @tf.custom_gradient
-    def with_gradient(values):  # so that bytes are kept for the way back, not numbers
-        return thin_out(values), thin_out
-
-    return with_gradient(x)
-
-
-def _move(average: keras.Variable, value: tf.Tensor, momentum: float) -> None:
-    average.assign(average * momentum + value * (1 - momentum))

@@ -22,11 +22,10 @@ from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import copy_weights, load_best, save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
-from dn3dlib.train.inference import make_predict_step
 from dn3dlib.train.interrupt import stop_on_interrupt
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
-from dn3dlib.train.steps import make_train_step
+from dn3dlib.train.steps import make_predict_step, make_train_step
 from dn3dlib.train.strategy import choose_strategy
 from dn3dlib.train.validation import validate
 from dn3dlib.train.watch import Watch

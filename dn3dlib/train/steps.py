@@ -1,10 +1,10 @@
-"""One step of training, a `tf.function` over `strategy.run`; one device is the plain case."""
+"""One step of training and one of prediction, as `tf.function`s over `strategy.run`; one device is the plain case."""
 
 import keras
 import tensorflow as tf
 
 from dn3dlib.config import TrainConfig
-from dn3dlib.train.fused import training_function
+from dn3dlib.train.fused import inference_function, training_function
 
 
 def decayed_variables(model: keras.Model, weight_decay_on: str) -> list:
@@ -43,6 +43,7 @@ def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape:
             if config.weight_decay:
                 # Gradients are summed over replicas, so each replica carries its share of the penalty.
                 loss += config.weight_decay * l2_penalty(decayed) / strategy.num_replicas_in_sync
+            loss = optimizer.scale_loss(loss)  # where float16 needs it; `apply_gradients` undoes it
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return _sums(cross_entropy, logits, labels)
 
@@ -54,6 +55,24 @@ def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     return train_step
+
+
+def make_predict_step(model, strategy, clip_shape: tuple[int, ...]):
+    """A function from clips float32 (batch, *clip_shape) to logits float32 (batch, classes), in inference mode.
+
+    Args:
+        model: of `build_model`; its variables may change between two calls.
+        strategy: where it runs; several replicas each compute all clips.
+        clip_shape: (frames, height, width, channels).
+    """
+    network = inference_function(model)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *clip_shape), tf.float32)], autograph=False)
+    def predict_step(clips):
+        logits = strategy.run(network, args=(clips,))
+        return strategy.experimental_local_results(logits)[0]
+
+    return predict_step
 
 
 def _sums(cross_entropy, logits, labels) -> tf.Tensor:
