@@ -35,9 +35,9 @@ def main() -> None:
     from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
     from dn3dlib.evaluate.clips import distinct_clips, evaluation_plans
     from dn3dlib.model.densenet3d import build_model, keras
-        from dn3dlib.train.validation import predict_logits
     from dn3dlib.train.steps import make_predict_step, make_train_step
     from dn3dlib.train.strategy import choose_strategy
+    from dn3dlib.train.validation import predict_logits
 
     preset = find_preset(arguments.preset)
     clip = replace(preset.clip, clips_per_sequence=50)  # an epoch long enough for all rounds

@@ -15,8 +15,8 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
-from dn3dlib.train.steps import make_train_step
-from dn3dlib.train.strategy import choose_strategy
+from dn3dlib.train.steps import make_optimizer, make_train_step
+from dn3dlib.train.strategy import choose_precision, choose_strategy
 
 # An untrained head (Glorot, on normalised maps) gives logits of deviation 1 at most, which cost ½ nat on average; twice
 # that leaves room for chance. Below ln(classes) there is only the chance of a small batch.
@@ -226,9 +226,10 @@ def learns_one_batch(
     """
     twin = _copy(network)
     clips, labels = _few_clips(data, clip, config, max(2, min(config.batch_size, HEART_CLIPS)))
-    optimizer = keras.optimizers.SGD(config.learning_rate, momentum=config.momentum, nesterov=config.nesterov)
-    optimizer.build(twin.trainable_variables)
-    step = make_train_step(twin, optimizer, tf.distribute.get_strategy(), config, tuple(clips.shape[1:]))
+    strategy = tf.distribute.get_strategy()
+    config = choose_precision(config, strategy)
+    optimizer = make_optimizer(config.learning_rate, config, twin.trainable_variables)
+    step = make_train_step(twin, optimizer, strategy, config, tuple(clips.shape[1:]))
     bound, losses = HEART_SHARE * math.log(len(data.classes)), []
     with progress_bar(total=HEART_STEPS, desc="learn one batch by heart", unit="step", show=show_progress) as bar:
         while len(losses) < HEART_STEPS and (not losses or bound <= losses[-1] < math.inf):

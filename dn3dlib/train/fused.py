@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from dn3dlib.train.kernels import convolve, drop_out, lite_stem, normalise_batch, normalise_by_running_moments
 
-_PART = re.compile(r"stem|block\d+_layer\d+|transition\d+|head|logits")  # of the names that `build_model` gives
+_PART = re.compile(r"stem|block\d+|transition\d+|head|logits")  # of the names that `build_model` gives
 
 
 def training_function(model: keras.Model, precision: str = "float32", recompute: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -28,11 +28,8 @@ def training_function(model: keras.Model, precision: str = "float32", recompute:
     Returns:
         A function: clips float32 (batch, frames, height, width, channels) → logits float32 (batch, classes).
     """
-
-    def run(layers, maps):
-        return _run_in_training(layers, maps, recompute)
-
-    return lambda clips: _forward(model, tf.cast(clips, precision), run)
+    block = _recomputed_block if recompute else _stored_block(_train)
+    return lambda clips: _forward(model, tf.cast(clips, precision), _train, block)
 
 
 def inference_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -44,54 +41,104 @@ def inference_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     Returns:
         A function: clips float32 (batch, frames, height, width, channels) → logits float32 (batch, classes).
     """
-    return lambda clips: _forward(model, clips, _run_in_inference)
+    return lambda clips: _forward(model, clips, _infer, _stored_block(_infer))
 
 
-def _forward(model: keras.Model, clips: tf.Tensor, run: Callable[[list, list[tf.Tensor]], tf.Tensor]) -> tf.Tensor:
-    """Send clips through the parts of the network; `run` takes a part's layers and the maps before it."""
-    maps = [clips]  # of the block so far: they are joined where a layer needs them
-    for name, layers in itertools.groupby(model.layers[1:], _part_of):
+def _forward(model: keras.Model, clips: tf.Tensor, run: Callable, run_block: Callable) -> tf.Tensor:
+    """Send clips through the parts of the network: `run` takes layers and maps, `run_block` a block's dense layers and maps."""
+    x = clips
+    for name, layers in itertools.groupby(model.layers[1:], lambda layer: _PART.match(layer.name)[0]):
         layers = list(layers)
         if name == "stem" and len(layers) == 2:
-            maps = [lite_stem(clips, tf.cast(layers[0].kernel, clips.dtype))]
+            x = lite_stem(x, tf.cast(layers[0].kernel, x.dtype))
         elif name.startswith("block"):
-            maps.append(run(layers[:-1], maps))  # without its concatenation
+            x = run_block(_dense_layers(layers), x)
         else:
-            maps = [run(layers, maps)]
-    return maps[0]
+            x = run(layers, x)
+    return x
 
 
-def _part_of(layer: keras.layers.Layer) -> str:
-    return _PART.match(layer.name)[0]
+def _dense_layers(layers: list) -> list[list]:
+    """The layers of a block, cut at its concatenations, which are left out."""
+    ends = [place for place, layer in enumerate(layers) if isinstance(layer, keras.layers.Concatenate)]
+    return [layers[start + 1 : end] for start, end in itertools.pairwise([-1, *ends])]
+
+
+def _stored_block(run: Callable) -> Callable:
+    """A dense block in which everything is kept for the way back."""
+
+    def run_block(dense_layers: list[list], x: tf.Tensor) -> tf.Tensor:
+        maps = [x]
+        for layers in dense_layers:
+            maps.append(run(layers, _joined(maps)))
+        return _joined(maps)
+
+    return run_block
+
+
+def _recomputed_block(dense_layers: list[list], x: tf.Tensor) -> tf.Tensor:
+    """A dense block in training mode that keeps each layer's new maps alone, and its gradient, which computes the rest again."""
+    inputs = [_inputs_of_all(layers) for layers in dense_layers]
+
+    @tf.custom_gradient
+    def block(x, *flat):
+        values = tf.nest.pack_sequence_as(inputs, flat)
+        maps, statistics = [x], []
+        for layers, of_layers in zip(dense_layers, values, strict=True):
+            y, moments = _compute(layers, _joined(maps), of_layers)
+            maps.append(y)
+            statistics.append(moments)
+
+        def gradient(dy, *_):
+            by_inputs = []
+            for place in reversed(range(len(dense_layers))):
+                width = dy.shape[-1] - maps[place + 1].shape[-1]
+                # With no channel of `dy`, a layer is computed again when its turn comes. Else all would be there at once, or
+                # TensorFlow would see that the same has been computed on the way there, and keep that.
+                with tf.GradientTape() as tape:
+                    before, inputs_here = _joined([*maps[: place + 1], dy[..., :0]]), tf.nest.flatten(values[place])
+                    tape.watch([before, inputs_here])
+                    y, _ = _compute(dense_layers[place], before, values[place])
+                to_before, to_inputs = tape.gradient(y, [before, inputs_here], output_gradients=dy[..., width:])
+                by_inputs = to_inputs + by_inputs
+                dy = dy[..., :width] + to_before
+            return dy, *by_inputs
+
+        return (_joined(maps), *tf.nest.flatten(statistics)), gradient
+
+    x, *statistics = block(x, *tf.nest.flatten(inputs))
+    normalisations = [layer for layers in dense_layers for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    _note(normalisations, list(zip(statistics[::2], statistics[1::2], strict=True)))
+    return x
 
 
 def _joined(maps: list[tf.Tensor]) -> tf.Tensor:
     return tf.concat(maps, -1) if len(maps) > 1 else maps[0]
 
 
-def _run_in_training(layers: list, maps: list[tf.Tensor], recompute: bool) -> tf.Tensor:
-    """Join the maps, apply the layers, and note the batch statistics that they met."""
-    inputs = [_inputs_of(layer, after) for layer, after in itertools.zip_longest(layers, layers[1:])]
-
-    def compute(maps, inputs):
-        x, statistics = _joined(maps), []
-        for layer, values in zip(layers, inputs, strict=True):
-            if isinstance(layer, keras.layers.BatchNormalization):
-                x, *moments = normalise_batch(x, *values, layer.epsilon)
-                statistics.append(moments)
-            elif isinstance(layer, keras.layers.Dropout):
-                x = drop_out(x, layer.rate, *values)
-            else:
-                x = _apply(layer, x, values)
-        return x, statistics
-
-    again = recompute and len(maps) > 1  # only dense layers meet several maps
-    x, statistics = (tf.recompute_grad(compute) if again else compute)(maps, inputs)
-    normalisations = (layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization))
-    for layer, (mean, variance) in zip(normalisations, statistics, strict=True):
-        _move(layer.moving_mean, mean, layer.momentum)
-        _move(layer.moving_variance, variance, layer.momentum)
+def _train(layers: list, x: tf.Tensor) -> tf.Tensor:
+    """Apply layers in training mode."""
+    x, statistics = _compute(layers, x, _inputs_of_all(layers))
+    _note([layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)], statistics)
     return x
+
+
+def _compute(layers: list, x: tf.Tensor, inputs: list[list[tf.Tensor]]) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]]]:
+    """Layers in training mode, and the batch's mean and variance that each normalisation met; nothing else changes."""
+    statistics = []
+    for layer, values in zip(layers, inputs, strict=True):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            x, *moments = normalise_batch(x, *values, layer.epsilon)
+            statistics.append(moments)
+        elif isinstance(layer, keras.layers.Dropout):
+            x = drop_out(x, layer.rate, *values)
+        else:
+            x = _apply(layer, x, values)
+    return x, statistics
+
+
+def _inputs_of_all(layers: list) -> list[list[tf.Tensor]]:
+    return [_inputs_of(layer, after) for layer, after in itertools.zip_longest(layers, layers[1:])]
 
 
 def _inputs_of(layer: keras.layers.Layer, after: keras.layers.Layer | None) -> list[tf.Tensor]:
@@ -104,13 +151,15 @@ def _inputs_of(layer: keras.layers.Layer, after: keras.layers.Layer | None) -> l
     return values
 
 
-def _move(average: keras.Variable, value: tf.Tensor, momentum: float) -> None:
-    average.assign(average * momentum + value * (1 - momentum))
+def _note(normalisations: list, statistics: list) -> None:
+    """Move the running means and variances of layers towards those of the batch."""
+    for layer, moments in zip(normalisations, statistics, strict=True):
+        for average, value in zip((layer.moving_mean, layer.moving_variance), moments, strict=True):
+            average.assign(average * layer.momentum + value * (1 - layer.momentum))
 
 
-def _run_in_inference(layers: list, maps: list[tf.Tensor]) -> tf.Tensor:
-    """Join the maps and apply the layers; what normalises a convolution's output is folded into its kernel and a bias."""
-    x = _joined(maps)
+def _infer(layers: list, x: tf.Tensor) -> tf.Tensor:
+    """Apply layers in inference mode; what normalises a convolution's output is folded into its kernel and a bias."""
     layers = [layer for layer in layers if not isinstance(layer, keras.layers.Dropout)]
     for before, layer, after in zip([None, *layers], layers, [*layers[1:], None], strict=False):
         values = layer.trainable_variables

@@ -25,8 +25,8 @@ from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.interrupt import stop_on_interrupt
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
-from dn3dlib.train.steps import make_predict_step, make_train_step
-from dn3dlib.train.strategy import choose_strategy
+from dn3dlib.train.steps import make_optimizer, make_predict_step, make_train_step
+from dn3dlib.train.strategy import choose_precision, choose_strategy
 from dn3dlib.train.validation import validate
 from dn3dlib.train.watch import Watch
 
@@ -73,6 +73,7 @@ def train(
     held_in_memory(data, _SPLITS, config.cache)  # refuses what does not fit
     weights = load_best(Run.open(init_from)) if init_from else None
     strategy, name = choose_strategy(device)
+    config = choose_precision(config, strategy)
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
@@ -109,6 +110,7 @@ def resume(
     data = DataSet.open(data_dir or run.data["path"])
     run.check_same_data(data)
     strategy, name = choose_strategy(device)
+    choose_precision(run.train, strategy)  # refuses what is not there
     keras.utils.set_random_seed(run.train.seed)
     with strategy.scope():
         network = build_model(run.model, run.clip_shape, len(run.classes))
@@ -129,8 +131,7 @@ class _Training:
         self.steps = math.ceil(self.clips / run.train.batch_size)  # of an epoch
         self.schedule = learning_rate_schedule(run.train, self.steps * run.train.epochs)
         with strategy.scope():
-            optimizer = keras.optimizers.SGD(self.schedule, momentum=run.train.momentum, nesterov=run.train.nesterov)
-            optimizer.build(network.trainable_variables)
+            optimizer = make_optimizer(self.schedule, run.train, network.trainable_variables)
         self.progress = Progress()
         self.checkpoints = Checkpoints(run, network, optimizer, self.progress)
         self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape)

@@ -12,8 +12,8 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
-from dn3dlib.train.steps import make_train_step
-from dn3dlib.train.strategy import choose_strategy
+from dn3dlib.train.steps import make_optimizer, make_train_step
+from dn3dlib.train.strategy import choose_precision, choose_strategy
 
 _SMOOTHING = 0.9  # share of the running mean of the losses that stays at each step
 _EXPLODED = 4  # times the lowest smoothed loss: larger rates need not be tried
@@ -65,12 +65,12 @@ def lr_range_test(
             f"A range test takes at least 10 steps from a small rate to a larger one, not {steps} steps from {first} to {last}."
         )
     strategy, _ = choose_strategy(device)
+    config = choose_precision(config, strategy)
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
         rising = keras.optimizers.schedules.ExponentialDecay(first, steps - 1, last / first)
-        optimizer = keras.optimizers.SGD(rising, momentum=config.momentum, nesterov=config.nesterov)
-        optimizer.build(network.trainable_variables)
+        optimizer = make_optimizer(rising, config, network.trainable_variables)
     step = make_train_step(network, optimizer, strategy, config, (clip.frames, *data.storage.frame_shape))
     losses, smoothed, mean = [], [], 0.0
     with progress_bar(total=steps, desc="range test", unit="step", show=show_progress) as bar:

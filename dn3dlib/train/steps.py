@@ -18,6 +18,19 @@ def l2_penalty(variables: list) -> tf.Tensor:
     return tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables])
 
 
+def make_optimizer(rate, config: TrainConfig, variables: list) -> keras.optimizers.Optimizer:
+    """SGD as `config` says, built over `variables`; where the precision is float16 it scales the loss, so that small gradients survive.
+
+    Args:
+        rate: the learning rate, a number or a schedule.
+    """
+    optimizer = keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=config.nesterov)
+    if config.precision == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(variables)
+    return optimizer
+
+
 def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape: tuple[int, ...]):
     """A function that trains on one batch.
 

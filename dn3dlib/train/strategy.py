@@ -1,10 +1,15 @@
-"""Where to compute: choose a device, let its memory grow, and give the strategy that runs there."""
+"""Where to compute, and in which precision: choose a device, let its memory grow, and give the strategy that runs there."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import tensorflow as tf
 
+from dn3dlib.config import TrainConfig
 from dn3dlib.errors import ConfigError
+
+_CPU = Path("/proc/cpuinfo")  # of Linux
 
 
 def choose_strategy(device: str = "auto") -> tuple[tf.distribute.Strategy, str]:
@@ -36,3 +41,28 @@ def choose_strategy(device: str = "auto") -> tuple[tf.distribute.Strategy, str]:
         )
     name = tf.config.experimental.get_device_details(gpus[number]).get("device_name", "GPU")
     return tf.distribute.OneDeviceStrategy(f"/gpu:{number}"), f"{name} ({device})"
+
+
+def choose_precision(config: TrainConfig, strategy: tf.distribute.Strategy) -> TrainConfig:
+    """`config` with a precision that the device of `strategy` has, in place of `auto`.
+
+    `auto` is bfloat16 where the device computes products of it by itself (NVIDIA from compute capability 8.0, processors
+    with AVX512-BF16 or AMX), else float16 on GPUs from 7.0 on, else float32.
+
+    Raises:
+        ConfigError: float16 without a GPU.
+    """
+    device = strategy.extended.worker_devices[0]
+    gpu = re.search(r"GPU:(\d+)", device)
+    if config.precision == "float16" and not gpu:
+        raise ConfigError("train.precision=float16 needs a GPU: use bfloat16, float32 or auto on a CPU.")
+    if config.precision != "auto":
+        return config
+    if gpu:
+        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[int(gpu[1])])
+        generation = details.get("compute_capability", (0, 0))
+        fastest = "bfloat16" if generation >= (8, 0) else "float16" if generation >= (7, 0) else "float32"
+    else:
+        flags = set(_CPU.read_text(encoding="utf-8").split()) if _CPU.is_file() else set()
+        fastest = "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+    return replace(config, precision=fastest)
