@@ -106,7 +106,10 @@ class ClipConfig:
     normalisation: str = "std_frame"  # none, divide_255, divide_256, std (per clip), std_frame (per frame: the thesis)
     crop: int = 0  # augmentation: shift the picture by up to this many pixels
     flip: bool = False  # augmentation: mirror every second clip, left to right
+    flip_despite_sides: bool = False  # flip also where two classes differ by left and right alone
     brightness: float = 0.0  # augmentation: add up to this share of full white, or take it away
+    scale: float = 0.0  # augmentation: zoom in or out, by a factor from 1 / (1 + scale) to 1 + scale
+    speed: float = 0.0  # augmentation: play faster or slower, by a factor from 1 / (1 + speed) to 1 + speed
     frame_order: str = "forward"  # forward, or shuffled: a control that leaves the pictures and takes the motion
 
     def __post_init__(self):
@@ -123,6 +126,8 @@ class ClipConfig:
                 "normalisation": _one_of(self.normalisation, NORMALISATIONS),
                 "crop": (0 <= self.crop <= 1024, "from 0 to 1024"),
                 "brightness": (0 <= self.brightness <= 1, "from 0 to 1"),
+                "scale": (0 <= self.scale <= 1, "from 0 to 1"),
+                "speed": (0 <= self.speed <= 1, "from 0 to 1"),
                 "frame_order": _one_of(self.frame_order, ("forward", "shuffled")),
             },
         )

@@ -48,7 +48,7 @@ def evaluate(
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"--batch-size is {batch_size}, but must be 1 or more.")
     run = Run.open(run_dir)
-    data = DataSet.open(data_dir or run.data["path"])
+    data = run.open_data(data_dir)
     _check_fits(run, data)
     strategy, name = choose_strategy(device)
     plan = plan_evaluation(data, run.clip, split, run.train.seed)

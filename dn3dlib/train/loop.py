@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
 from dn3dlib.data.cache import DecodedFrames, held_in_memory, open_frames
-from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation, plan_training
+from dn3dlib.data.clips import ClipPlan, batches_of, check_flip, clip_dataset, plan_evaluation, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
 from dn3dlib.files import plain_disk_errors, tensorflow_errors_as_os_errors
@@ -41,6 +41,7 @@ def train(
     model: ModelConfig,
     config: TrainConfig,
     *,
+    protocol: str = "",
     init_from: Path | None = None,
     device: str = "auto",
     observers: tuple[Observer, ...] = (),
@@ -52,6 +53,7 @@ def train(
         data_dir: the prepared data set.
         run_dir: the run's folder, new or empty.
         clip, model, config: what to train and how.
+        protocol: splits the data set for this run alone (`protocols.split_of_each`); empty: as it is split.
         init_from: a run whose best weights are the start; its network must have the same form.
         device: auto, cpu, gpu:0 …
         observers: called after each epoch with the history so far.
@@ -64,9 +66,13 @@ def train(
     Raises:
         RunError: the folder is taken, the weights do not fit, the loss is no number any more.
         DataError: the data set is damaged or has no training sequences.
-        ConfigError: the memory that `config.cache` asks for is not free.
+        ConfigError: the memory that `config.cache` asks for is not free, or clips of sides are mirrored (`clips.check_flip`).
     """
     data = DataSet.open(data_dir)
+    if protocol:
+        data = data.as_split_by(protocol, data.seed)
+        data.check_split()
+    check_flip(clip, data.classes)
     plan_training(data, clip, config.seed, 0)  # refuses an empty split before a folder is made
     held_in_memory(data, _SPLITS, config.cache)  # refuses what does not fit
     weights = load_best(Run.open(init_from)) if init_from else None
@@ -76,7 +82,7 @@ def train(
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
     if weights:
         _copy_weights(weights, network, init_from)
-    run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "")
+    run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "", bool(protocol))
     return _Training(run, data, network, strategy, name, observers, show_progress).go()
 
 
@@ -101,7 +107,7 @@ def resume(
         RunError: no run there, another data set, a checkpoint that cannot be read.
     """
     run = Run.open(run_dir)
-    data = DataSet.open(data_dir or run.data["path"])
+    data = run.open_data(data_dir)
     run.check_same_data(data)
     strategy, name = choose_strategy(device)
     keras.utils.set_random_seed(run.train.seed)

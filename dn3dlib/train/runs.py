@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig, from_dict, to_dict
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.protocols import LEAKS
-from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.errors import ConfigError, DataError, RunError
 from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
 
 FORMAT = 1
@@ -25,6 +26,7 @@ _DATA_FIELDS = {
     "dataset": str,
     "protocol": str,
     "leaks": bool,
+    "own_split": bool,
     "classes": list,
     "train_subjects": list,
 }
@@ -50,7 +52,7 @@ class Run:
     clip: ClipConfig
     model: ModelConfig
     train: TrainConfig
-    data: dict  # path, fingerprint, dataset, protocol, leaks, classes, train_subjects
+    data: dict  # path, fingerprint, dataset, protocol, leaks, own_split (by the run alone, as a fold is), classes, train_subjects
     init_from: str = ""  # the run whose weights it started from
 
     @property
@@ -70,14 +72,16 @@ class Run:
 
     @classmethod
     def create(
-        cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str = ""
-    ) -> "Run":
+        cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str = "",
+        own_split: bool = False,
+    ) -> "Run":  # fmt: skip
         """Make a run's folder; raises RunError where the folder already holds something."""
         path = Path(run_dir)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        begun = (ENVIRONMENT, f"{ENVIRONMENT}.partial-", f"{CONFIG}.partial-")  # all that a kill in here leaves
+        if path.exists() and (not path.is_dir() or not all(p.name.startswith(begun) for p in path.iterdir())):
             way_out = "go on with --resume, or choose another folder" if (path / CONFIG).is_file() else "choose another folder"
             raise RunError(f"The run folder {path} already exists and is not empty: {way_out}.")
-        run = cls(path, data.storage, clip, model, train, describe(data), init_from)
+        run = cls(path, data.storage, clip, model, train, describe(data) | {"own_split": own_split}, init_from)
         with plain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         write_json(path / ENVIRONMENT, environment())
@@ -95,7 +99,7 @@ class Run:
             raise RunError(f"The run {path} has format {values.get('format')!r}; this version of dn3d reads {FORMAT}: train again.")
         try:
             configs = {c.prefix: from_dict(c, values[c.prefix]) for c in (StorageConfig, ClipConfig, ModelConfig, TrainConfig)}
-            data = values["data"]
+            data = {"own_split": False} | values["data"]  # older runs have none
             for key, kind in _DATA_FIELDS.items():
                 if not isinstance(data[key], kind):
                     raise TypeError(f"data.{key} is {data[key]!r}")
@@ -107,6 +111,16 @@ class Run:
         """The content of `config.json`."""
         configs = {c.prefix: to_dict(c) for c in (self.storage, self.clip, self.model, self.train)}
         return {"format": FORMAT, **configs, "data": self.data, "init_from": self.init_from}
+
+    def open_data(self, data_dir: Path | None = None) -> DataSet:
+        """The run's data set, where it was or at `data_dir`, split as the run split it; another data set as it is split itself."""
+        data = DataSet.open(data_dir or self.data["path"])
+        if self.data["own_split"]:
+            with suppress(ConfigError, DataError):  # another data set may have too few subjects
+                split = data.as_split_by(self.data["protocol"], data.seed)
+                if split.fingerprint == self.data["fingerprint"]:
+                    return split
+        return data
 
     def check_same_data(self, data: DataSet) -> None:
         """Raise RunError unless `data` is what this run was trained on, naming the difference."""
