@@ -1,6 +1,6 @@
 """The shell command `dn3d`, also `python -m dn3dlib`: reads arguments, calls the library, prints."""
 
-from dn3dlib.cli import data, runs  # noqa: F401  their commands join the app
+from dn3dlib.cli import crossval, data, runs  # noqa: F401  their commands join the app
 from dn3dlib.cli.shell import app, main
 
 __all__ = ["app", "main"]

@@ -27,8 +27,7 @@ def train(
     as_json: JSON = False,
 ) -> None:
     """Train a network; an existing run is refused without --resume."""
-    short = {"train.epochs": epochs, "train.batch_size": batch_size, "clip.frames": frames, "train.seed": seed}
-    given = [f"{name}={value}" for name, value in short.items() if value is not None] + (settings or [])
+    given = given_settings(epochs, batch_size, frames, seed, settings)
     if resume:
         history = _resume(out, data, device, preset, init_from, given)
     else:
@@ -42,17 +41,27 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
+def given_settings(epochs: int | None, batch_size: int | None, frames: int | None, seed: int | None, settings: list[str] | None) -> list[str]:
+    """Settings as `--set` takes them, from those that have an option of their own and the rest."""
+    short = {"train.epochs": epochs, "train.batch_size": batch_size, "clip.frames": frames, "train.seed": seed}
+    return [f"{name}={value}" for name, value in short.items() if value is not None] + (settings or [])
+
+
+def chosen_configs(data, preset: str | None, given: list[str]) -> dict:
+    """The clip, model and train configs of a preset that fits the opened data set, with the given settings."""
+    chosen = find_preset(preset or "quick")
+    if preset:
+        check_storage_fits(chosen, data)
+    return apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, given)
+
+
 def _train_new(out: Path, data: Path | None, device: str, preset: str | None, init_from: Path | None, given: list[str]) -> list[dict]:
     from dn3dlib.data.manifest import DataSet
     from dn3dlib.train.loop import train as train_network
 
     if data is None:
         raise ConfigError("--data is missing: name the prepared data set to train on; `dn3d prepare` makes one.")
-    opened = DataSet.open(data)
-    chosen = find_preset(preset or "quick")
-    if preset:
-        check_storage_fits(chosen, opened)
-    configs = apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, given)
+    configs = chosen_configs(DataSet.open(data), preset, given)
     return train_network(data, out, configs["clip"], configs["model"], configs["train"], init_from=init_from, device=device)
 
 
@@ -162,18 +171,21 @@ def _describe_run(out: Path, last: dict, warnings: list[str]) -> str:
 def _describe_report(report: dict) -> str:
     interval = report["sequence_accuracy_interval"]
     spread = f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})" if interval else " (no interval: fewer than two subjects)"
-    width = max(len(name) for name in report["classes"])
     lines = [
         f"{report['split']}: {report['sequences']} sequences of {report['subjects']} subjects, {report['clips']} clips",
         f"  sequence accuracy {report['sequence_accuracy']:.3f}{spread}",
         f"  clip accuracy     {report['clip_accuracy']:.3f}",
-        "  confusion (rows true, columns predicted, in the order of the rows):",
-    ]
-    lines += [
-        f"    {name:<{width}} " + " ".join(f"{n:>4}" for n in row)
-        for name, row in zip(report["classes"], report["confusion"], strict=True)
+        *described_confusion(report),
     ]
     return "\n".join(lines + [f"  Warning: {warning}" for warning in report["warnings"]])
+
+
+def described_confusion(report: dict) -> list[str]:
+    """The lines of a report's `confusion`, under a heading."""
+    width = max(len(name) for name in report["classes"])
+    rows = zip(report["classes"], report["confusion"], strict=True)
+    heading = "  confusion (rows true, columns predicted, in the order of the rows):"
+    return [heading, *(f"    {name:<{width}} " + " ".join(f"{n:>4}" for n in row) for name, row in rows)]
 
 
 def _describe_values(values: dict, indent: str = "") -> str:
