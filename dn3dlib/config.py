@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dn3dlib.errors import ConfigError
 
-NORMALISATIONS = ("none", "divide_255", "divide_256", "std", "std_frame")
+NORMALISATIONS = ("none", "divide_255", "divide_256", "std", "std_frame", "motion")
 
 
 def _check_types(config) -> None:
@@ -103,7 +103,7 @@ class ClipConfig:
     hop: int = 8  # frames between the starts of two evaluation clips of a sequence
     clips_per_sequence: int = 1  # training clips drawn from each sequence in an epoch
     padding: str = "loop"  # a sequence shorter than a clip starts again (loop) or stands still (hold)
-    normalisation: str = "std_frame"  # none, divide_255, divide_256, std (per clip), std_frame (per frame: the thesis)
+    normalisation: str = "std_frame"  # none, divide_255, divide_256, std (per clip), std_frame (per frame: the thesis), motion (std, less what stands still)
     crop: int = 0  # augmentation: shift the picture by up to this many pixels
     flip: bool = False  # augmentation: mirror every second clip, left to right
     flip_despite_sides: bool = False  # flip also where two classes differ by left and right alone
@@ -204,6 +204,7 @@ class TrainConfig:
     nesterov: bool = True  # look ahead along the momentum (the thesis)
     weight_decay: float = 1e-4  # factor of ½‖w‖² in the loss
     weight_decay_on: str = "kernels"  # all (the thesis: batch normalisation and biases too) or kernels
+    class_weights: str = "none"  # balanced: rare classes weigh more in the loss, so that all classes together weigh the same
     cache: str = "auto"  # decoded frames: disk (read for each clip), memory (held), auto: memory if a quarter of the free holds them
 
     def __post_init__(self):
@@ -222,6 +223,7 @@ class TrainConfig:
                 "nesterov": (self.momentum > 0 or not self.nesterov, "false where train.momentum is 0"),
                 "weight_decay": (self.weight_decay >= 0, "at least 0"),
                 "weight_decay_on": _one_of(self.weight_decay_on, ("all", "kernels")),
+                "class_weights": _one_of(self.class_weights, ("none", "balanced")),
                 "cache": _one_of(self.cache, ("auto", "memory", "disk")),
             },
         )

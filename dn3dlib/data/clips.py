@@ -238,7 +238,8 @@ def normalise(clips, how: str):
     Args:
         clips: float32 tensor (…, frames, height, width, channels) of pixels from 0 to 255.
         how: `none`; `divide_255`, `divide_256`; `std`: each clip to mean 0 and deviation 1; `std_frame`: each frame so
-            (Gu 2017, section 5.2).
+            (Gu 2017, section 5.2); `motion`: as `std`, then less the mean over the clip's frames, which takes away background
+            and clothes that stand still.
 
     Returns:
         A float32 tensor of the same shape.
@@ -248,8 +249,9 @@ def normalise(clips, how: str):
         return clips
     if how in ("divide_255", "divide_256"):
         return clips / float(how.removeprefix("divide_"))
-    axes = [-4, -3, -2, -1] if how == "std" else [-3, -2, -1]
+    axes = [-3, -2, -1] if how == "std_frame" else [-4, -3, -2, -1]
     clips = clips - tf.reduce_mean(clips, axes, keepdims=True)
     variance = tf.reduce_mean(tf.square(clips), axes, keepdims=True)
     # A frame of one colour has no deviation: it becomes zero, not infinite.
-    return clips * tf.math.rsqrt(tf.maximum(variance, 1e-6))
+    clips = clips * tf.math.rsqrt(tf.maximum(variance, 1e-6))
+    return clips - tf.reduce_mean(clips, -4, keepdims=True) if how == "motion" else clips

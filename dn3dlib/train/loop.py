@@ -25,7 +25,7 @@ from dn3dlib.progress import progress_bar
 from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.runs import BEST, Run
 from dn3dlib.train.schedule import learning_rate_schedule
-from dn3dlib.train.steps import make_predict_step, make_train_step
+from dn3dlib.train.steps import class_weights, make_predict_step, make_train_step
 from dn3dlib.train.strategy import choose_strategy
 
 _SPLITS = ("train", "validation")  # whose clips are read
@@ -171,7 +171,8 @@ class _Training:
             optimizer.build(network.trainable_variables)
         self.progress = Progress()
         self.checkpoints = Checkpoints(run.path / "checkpoints", network, optimizer, self.progress)
-        self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape)
+        weights = class_weights([s.label for s in data.of_split("train")], data.classes, run.train.class_weights)
+        self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape, weights)
         self.predict_step = make_predict_step(network, strategy, run.clip_shape)
         self.events = tf.summary.create_file_writer(str(run.path / "events"))
         self.stop = threading.Event()

@@ -33,7 +33,7 @@ _DATA_FIELDS = {
 COLUMNS = (
     "epoch",
     "learning_rate",
-    "train_loss",  # mean cross-entropy of the epoch's clips, in nats
+    "train_loss",  # mean cross-entropy of the epoch's clips, in nats, without class weights
     "train_clip_accuracy",
     "validation_loss",
     "validation_clip_accuracy",
