@@ -239,7 +239,7 @@ def test_json_of_another_form_is_refused():
 
 def test_an_unknown_preset_names_the_nearest():
     assert "did you mean thesis-6?" in refused(find_preset, "thesis6")
-    assert "there are: quick, original, thesis-1" in refused(find_preset, "zzz")
+    assert "there are: quick, small-data, original, thesis-1" in refused(find_preset, "zzz")
 
 
 def test_thesis_presets_train_as_the_thesis_did():
