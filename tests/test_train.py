@@ -212,6 +212,18 @@ def test_resume_of_no_run_or_a_damaged_one_is_refused(trained, tmp_path):
         load_best(Run.open(copy))
 
 
+def test_a_run_from_before_folds_and_class_weights_opens(trained, tmp_path):
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    values = json.loads((copy / "config.json").read_text())
+    del values["data"]["own_split"], values["train"]["class_weights"]
+    for name in ("scale", "speed", "flip_despite_sides"):
+        del values["clip"][name]
+    (copy / "config.json").write_text(json.dumps(values))
+    old, run = Run.open(copy), Run.open(trained)
+    assert dataclasses.replace(old, path=trained) == run and old.data["own_split"] is False
+    assert go_on(copy) == run.history()
+
+
 @pytest.mark.parametrize(("device", "said"), [("tpu", "but must be cpu, auto, or gpu:"), ("gpu", "but must be"), ("gpu:77", "is not there")])
 def test_a_device_that_is_none_is_refused(device, said):
     with pytest.raises(ConfigError, match=said):
