@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dn3dlib.errors import ConfigError
 
-NORMALISATIONS = ("none", "divide_255", "divide_256", "std", "std_frame")
+NORMALISATIONS = ("none", "divide_255", "divide_256", "std", "std_frame", "motion")
 CONTROLS = ("shuffled", "reversed", "frozen")  # orders of a clip's frames that leave the pictures and take or turn the motion
 
 
@@ -104,10 +104,13 @@ class ClipConfig:
     hop: int = 8  # frames between the starts of two evaluation clips of a sequence
     clips_per_sequence: int = 1  # training clips drawn from each sequence in an epoch
     padding: str = "loop"  # a sequence shorter than a clip starts again (loop) or stands still (hold)
-    normalisation: str = "std_frame"  # none, divide_255, divide_256, std (per clip), std_frame (per frame: the thesis)
+    normalisation: str = "std_frame"  # none, divide_255, divide_256, std (per clip), std_frame (per frame: the thesis), motion (std, less what stands still)
     crop: int = 0  # augmentation: shift the picture by up to this many pixels
     flip: bool = False  # augmentation: mirror every second clip, left to right
+    flip_despite_sides: bool = False  # flip also where two classes differ by left and right alone
     brightness: float = 0.0  # augmentation: add up to this share of full white, or take it away
+    scale: float = 0.0  # augmentation: zoom in or out, by a factor from 1 / (1 + scale) to 1 + scale
+    speed: float = 0.0  # augmentation: play faster or slower, by a factor from 1 / (1 + speed) to 1 + speed
     frame_order: str = "forward"  # forward, or a control: shuffled, reversed, frozen (the middle frame throughout)
 
     def __post_init__(self):
@@ -124,6 +127,8 @@ class ClipConfig:
                 "normalisation": _one_of(self.normalisation, NORMALISATIONS),
                 "crop": (0 <= self.crop <= 1024, "from 0 to 1024"),
                 "brightness": (0 <= self.brightness <= 1, "from 0 to 1"),
+                "scale": (0 <= self.scale <= 1, "from 0 to 1"),
+                "speed": (0 <= self.speed <= 1, "from 0 to 1"),
                 "frame_order": _one_of(self.frame_order, ("forward", *CONTROLS)),
             },
         )
@@ -203,6 +208,7 @@ class TrainConfig:
     precision: str = "float32"  # of convolutions and maps in training: float32, bfloat16, float16 (GPU), auto: the fastest here
     recompute: bool = False  # keep less for the way back and compute it again: deeper networks and larger batches fit, slower
     checkpoint_seconds: float = 60.0  # between two checkpoints inside an epoch; 0: one at the end of each epoch only
+    class_weights: str = "none"  # balanced: rare classes weigh more in the loss, so that all classes together weigh the same
     cache: str = "auto"  # decoded frames: disk (read for each clip), memory (held), auto: memory if a quarter of the free holds them
 
     def __post_init__(self):
@@ -223,6 +229,7 @@ class TrainConfig:
                 "weight_decay_on": _one_of(self.weight_decay_on, ("all", "kernels")),
                 "precision": _one_of(self.precision, ("float32", "bfloat16", "float16", "auto")),
                 "checkpoint_seconds": (self.checkpoint_seconds >= 0, "at least 0"),
+                "class_weights": _one_of(self.class_weights, ("none", "balanced")),
                 "cache": _one_of(self.cache, ("auto", "memory", "disk")),
             },
         )

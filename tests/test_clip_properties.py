@@ -28,6 +28,7 @@ def clip_configs(draw, frames: int = 20) -> ClipConfig:
         stride=stride,
         hop=draw(st.integers(1, (count - 1) * stride + 1)),
         extra_stride=draw(st.integers(0, 3)),
+        speed=draw(st.sampled_from([0.0, 0.3, 1.0])),
         clips_per_sequence=draw(st.integers(1, 5)),
         padding=draw(st.sampled_from(["loop", "hold"])),
         frame_order=draw(st.sampled_from(["forward", "shuffled", "reversed"])),
@@ -68,6 +69,18 @@ def test_no_training_clip_leaves_its_sequence(lengths, config, seed, epoch):
     ends = np.array(lengths)[plan.sequence]
     assert (plan.frames >= 0).all() and (plan.frames < ends[:, None]).all()
     assert np.bincount(plan.sequence, minlength=len(lengths)).tolist() == [config.clips_per_sequence] * len(lengths)
+
+
+def test_what_came_later_leaves_older_plans_as_they_were():
+    """Drawn before there were scale and speed: a run that goes on must meet the clips that it was started with."""
+    config = ClipConfig(frames=4, hop=4, extra_stride=2, clips_per_sequence=2, crop=3, flip=True, brightness=0.2)
+    plan = plan_training(data_set_of([3, 8, 30, 9, 17, 4]), config, seed=1, epoch=2)
+    assert plan.sequence.tolist() == [4, 0, 2, 3, 5, 0, 4, 5, 3, 1, 1, 2]
+    ends = [[1, 10], [0, 0], [14, 17], [5, 8], [0, 3], [0, 0], [1, 10], [0, 3], [1, 4], [0, 1], [0, 6], [23, 29]]
+    assert plan.frames[:, [0, -1]].tolist() == ends
+    assert plan.shift[:5].tolist() == [[1, 3], [3, -2], [3, -3], [-1, 1], [-3, 0]]
+    assert plan.flip.tolist() == [False, False, True, True, True, False, False, True, True, True, True, True]
+    assert plan.brightness[:4] == pytest.approx([0.0655253, -0.1464896, 0.0431709, -5.22e-05], abs=1e-7)
 
 
 @pytest.fixture(scope="module")

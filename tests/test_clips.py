@@ -8,7 +8,7 @@ import pytest
 from dn3dlib.config import NORMALISATIONS, ClipConfig, StorageConfig
 from dn3dlib.data import records
 from dn3dlib.data.catalog import Catalog, Sequence
-from dn3dlib.data.clips import clip_dataset, move, normalise, plan_evaluation, plan_training
+from dn3dlib.data.clips import check_flip, clip_dataset, move, normalise, plan_evaluation, plan_training, zoom
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.records import FrameReader, decode_frame
@@ -55,7 +55,7 @@ def values(data, plan, config) -> np.ndarray:
 
 # --- training --------------------------------------------------------------------------------------------------------
 
-EVERYTHING = ClipConfig(frames=4, hop=4, extra_stride=2, clips_per_sequence=5, crop=3, flip=True, brightness=0.2)
+EVERYTHING = ClipConfig(frames=4, hop=4, extra_stride=2, clips_per_sequence=5, crop=3, flip=True, brightness=0.2, scale=0.3, speed=0.5)
 
 
 def test_a_plan_hangs_on_seed_and_epoch_alone(data):
@@ -189,7 +189,7 @@ def test_evaluation_covers_every_frame(data, frames, hop):
 
 def test_evaluation_is_neither_augmented_nor_drawn(data):
     plan = plan_evaluation(data, EVERYTHING, "train", seed=0)
-    assert not plan.shift.any() and not plan.flip.any() and not plan.brightness.any()
+    assert not plan.shift.any() and not plan.flip.any() and not plan.brightness.any() and (plan.scale == 1).all()
     assert equal(plan, plan_evaluation(data, EVERYTHING, "train", seed=1))
     assert set(np.diff(plan.frames[plan.sequence == 2], axis=1).ravel()) == {1}, "the stride is not drawn"
 
@@ -246,6 +246,25 @@ def test_each_switch_moves_its_own_part(data):
     bright = plan_training(data, dataclasses.replace(base, brightness=0.2), 0, 0)
     assert -0.2 <= bright.brightness.min() < -0.15 and 0.15 < bright.brightness.max() <= 0.2
     assert not bright.shift.any() and not bright.flip.any()
+    scale = plan_training(data, dataclasses.replace(base, scale=0.25), 0, 0)
+    assert 0.8 <= scale.scale.min() < 0.83 and 1.2 < scale.scale.max() <= 1.25 and 0.4 < (scale.scale > 1).mean() < 0.6
+    assert equal(dataclasses.replace(scale, scale=plain.scale), plain) and (plain.scale == 1).all()
+    speed = plan_training(data, dataclasses.replace(base, speed=0.5), 0, 0)
+    assert not np.array_equal(speed.frames, plain.frames)
+    assert equal(dataclasses.replace(speed, frames=plain.frames), plain)
+
+
+def test_a_clip_plays_faster_or_slower_within_its_sequence(data):
+    config = dataclasses.replace(PLAIN, frames=5, stride=2, speed=1.0, clips_per_sequence=400)
+    plan = plan_training(data, config, 0, 0)
+    lengths = np.array([s.frames for s in data.sequences])[plan.sequence]
+    long = plan.frames[lengths == 30]
+    spans = long[:, -1] - long[:, 0]
+    assert spans.min() == 4 and spans.max() == 16, "8 frames from first to last, halved and doubled"
+    steps = np.diff(long, axis=1)
+    assert (np.ptp(steps, axis=1) <= 1).all(), "a real-valued stride, rounded to frames"
+    assert 0.4 < (spans > 8).mean() + (spans == 8).mean() / 2 < 0.6, "slower as often as faster"
+    assert long.min() == 0 and long.max() == 29, "every place of the sequence has its turn"
 
 
 def picture(frames=3, height=6, width=7, channels=2) -> np.ndarray:
@@ -264,16 +283,54 @@ def test_moving_repeats_the_border():
     assert np.array_equal(move(clip, (100, 0), flip=False), np.repeat(clip[:, :1], 6, axis=1)), "moved out of sight"
 
 
+def test_zooming_keeps_the_centre_and_spreads_the_rest():
+    y, x = np.mgrid[0:9, 0:11].astype(np.float64)
+    clip = np.stack([np.stack([100 + 8 * (x - 5), 100 + 6 * (y - 4)], axis=-1)] * 2).astype(np.uint8)
+    grown = clip.copy()
+    zoom(grown, 2.0)
+    assert np.abs(grown[..., 0] - (100 + 4 * (x - 5))).max() <= 1 and np.abs(grown[..., 1] - (100 + 3 * (y - 4))).max() <= 1
+    shrunken = clip.copy()
+    zoom(shrunken, 0.5)
+    inside = shrunken[:, 2:7, 3:8]
+    assert np.abs(inside[..., 0] - (100 + 16 * (x - 5))[2:7, 3:8]).max() <= 1
+    assert (shrunken[:, :, :2, 0] == 60).all() and (shrunken[:, :, 9:, 0] == 140).all(), "the border is repeated"
+    grey = clip[..., :1].copy()
+    zoom(grey, 2.0)
+    assert np.array_equal(grey[..., 0], grown[..., 0]), "of one channel as of several"
+
+
+@pytest.mark.parametrize(
+    ("classes", "pair"),
+    [
+        (("turn_left", "turn_right", "walk"), "turn_left looks like turn_right"),
+        (("LeftHand", "righthand"), "LeftHand looks like righthand"),
+        (("left_to_right", "right_to_left"), "left_to_right looks like right_to_left"),
+        (("turn_left", "walk"), ""),
+        (("bright", "walk"), ""),
+    ],
+)
+def test_classes_that_differ_by_sides_are_not_mirrored(classes, pair):
+    check_flip(ClipConfig(), classes)
+    check_flip(ClipConfig(flip=True, flip_despite_sides=True), classes)
+    if not pair:
+        check_flip(ClipConfig(flip=True), classes)
+        return
+    with pytest.raises(ConfigError, match=f"{pair}.*clip.flip=false.*clip.flip_despite_sides=true"):
+        check_flip(ClipConfig(flip=True), classes)
+
+
 def test_all_frames_of_a_clip_are_augmented_alike(prepared, tiny):
     data = DataSet.open(prepared)
-    config = dataclasses.replace(tiny.clip, normalisation="none", brightness=0.3, clips_per_sequence=3)
+    config = dataclasses.replace(tiny.clip, normalisation="none", brightness=0.3, scale=0.2, clips_per_sequence=3)
     plan = plan_training(data, config, 0, 0)
-    bare = dataclasses.replace(plan, shift=0 * plan.shift, flip=np.zeros_like(plan.flip), brightness=0 * plan.brightness)
+    bare = dataclasses.replace(plan, shift=0 * plan.shift, flip=np.zeros_like(plan.flip), brightness=0 * plan.brightness, scale=np.ones_like(plan.scale))
     seen = np.concatenate([clips for clips, _, _ in batches(data, plan, config)])
     plain = np.concatenate([clips for clips, _, _ in batches(data, bare, config)])
     assert plan.flip.any() and plan.shift.any()
     for index, (clip, frames) in enumerate(zip(seen, plain, strict=True)):
-        moved = move(frames.astype(np.uint8), plan.shift[index], plan.flip[index])
+        zoomed = frames.astype(np.uint8)
+        zoom(zoomed, float(plan.scale[index]))
+        moved = move(zoomed, plan.shift[index], plan.flip[index])
         assert clip == pytest.approx(np.clip(moved + 255 * plan.brightness[index], 0, 255), abs=1e-3)
     assert 0 <= seen.min() and seen.max() <= 255
 
@@ -290,14 +347,25 @@ def test_normalisation_against_numpy(how):
         "divide_256": lambda x: x / 256,
         "std": lambda x: (x - x.mean(axis=(1, 2, 3, 4), keepdims=True)) / x.std(axis=(1, 2, 3, 4), keepdims=True),
         "std_frame": lambda x: (x - x.mean(axis=(2, 3, 4), keepdims=True)) / x.std(axis=(2, 3, 4), keepdims=True),
+        "motion": lambda x: (x - x.mean(axis=1, keepdims=True)) / x.std(axis=(1, 2, 3, 4), keepdims=True),
     }[how](clips.astype(np.float64))
     assert np.asarray(normalise(clips, how)) == pytest.approx(wanted, abs=1e-4)
     assert np.asarray(normalise(clips[0], how)) == pytest.approx(wanted[0], abs=1e-4), "of one clip as of a batch"
 
 
-@pytest.mark.parametrize("how", ["std", "std_frame"])
+@pytest.mark.parametrize("how", ["std", "std_frame", "motion"])
 def test_a_picture_of_one_colour_becomes_zero(how):
     assert not np.asarray(normalise(np.full((2, 4, 4, 1), 77, np.float32), how)).any()
+
+
+def test_motion_leaves_what_moves():
+    picture = np.random.default_rng(0).uniform(0, 200, (4, 8, 8, 1)).astype(np.float32)
+    picture[:] = picture[0]  # nothing moves
+    assert np.abs(np.asarray(normalise(picture, "motion"))).max() < 1e-5
+    picture[2, 3, 5] += 40
+    moved = np.asarray(normalise(picture, "motion"))
+    assert np.argwhere(np.abs(moved).max(axis=0)[..., 0] > 1e-5).tolist() == [[3, 5]]
+    assert moved[2, 3, 5, 0] == pytest.approx(30 / picture.std(), rel=1e-3) and moved[0, 3, 5, 0] == pytest.approx(-10 / picture.std(), rel=1e-3)
 
 
 def test_clips_come_out_normalised(prepared, tiny):

@@ -46,9 +46,11 @@ def refused(call, *arguments, **named) -> str:
         (ClipConfig, "hop", 17, "from 1 to 16"),
         (ClipConfig, "clips_per_sequence", 0, "from 1 to 10000"),
         (ClipConfig, "padding", "mirror", "loop, hold"),
-        (ClipConfig, "normalisation", "divide_254", "none, divide_255, divide_256, std, std_frame"),
+        (ClipConfig, "normalisation", "divide_254", "none, divide_255, divide_256, std, std_frame, motion"),
         (ClipConfig, "crop", -1, "from 0 to 1024"),
         (ClipConfig, "brightness", 1.5, "from 0 to 1"),
+        (ClipConfig, "scale", 1.5, "from 0 to 1"),
+        (ClipConfig, "speed", -0.5, "from 0 to 1"),
         (ClipConfig, "frame_order", "backward", "forward, shuffled, reversed, frozen"),
         (ModelConfig, "variant", "heavy", "general, lite"),
         (ModelConfig, "growth_rate", 0, "from 1 to 1024"),
@@ -68,6 +70,7 @@ def refused(call, *arguments, **named) -> str:
         (TrainConfig, "momentum", 1.0, "from 0 to below 1"),
         (TrainConfig, "weight_decay", -1e-4, "at least 0"),
         (TrainConfig, "weight_decay_on", "biases", "all, kernels"),
+        (TrainConfig, "class_weights", "equal", "none, balanced"),
         (TrainConfig, "cache", "ram", "auto, memory, disk"),
     ],
 )
@@ -236,7 +239,7 @@ def test_json_of_another_form_is_refused():
 
 def test_an_unknown_preset_names_the_nearest():
     assert "did you mean thesis-6?" in refused(find_preset, "thesis6")
-    assert "there are: quick, original, thesis-1" in refused(find_preset, "zzz")
+    assert "there are: quick, small-data, original, thesis-1" in refused(find_preset, "zzz")
 
 
 def test_thesis_presets_train_as_the_thesis_did():

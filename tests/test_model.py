@@ -16,7 +16,7 @@ SMALL = ModelConfig(growth_rate=2, depth=7, blocks=2)
 
 # The table of the published configurations, and the two presets beside it.
 PARAMETERS = {
-    "quick": 114_006, "original": 130_470, "thesis-1": 559_950, "thesis-2": 107_718, "thesis-3": 107_718,
+    "quick": 114_006, "small-data": 114_006, "original": 130_470, "thesis-1": 559_950, "thesis-2": 107_718, "thesis-3": 107_718,
     "thesis-4": 363_510, "thesis-5": 423_942, "thesis-6": 901_542, "thesis-7": 901_542, "thesis-8": 1_438_374,
     "thesis-9": 130_470, "thesis-10": 1_483_878, "thesis-11": 1_483_878, "thesis-12": 1_483_878,
     "thesis-13": 1_483_878, "thesis-14": 1_483_878, "thesis-15": 5_056_518,

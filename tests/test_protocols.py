@@ -197,6 +197,41 @@ def test_a_prepared_data_set_leaves_one_out_too(shell, prepared, tmp_path):
     assert DataSet.open(copy).protocol == "loso:person03"
 
 
+# --- folds -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 7])
+def test_folds_test_each_subject_once_and_keep_nobody_to_validate(folds):
+    catalog = made_up(7)
+    tested = Counter()
+    for number in range(1, folds + 1):
+        places = dict(zip((s.subject for s in catalog.sequences), split_of_each(catalog.sequences, f"fold:{number}/{folds}"), strict=True))
+        assert set(places.values()) == {"train", "test"}
+        members = [subject for subject, split in places.items() if split == "test"]
+        assert len(members) in (7 // folds, -(-7 // folds))
+        assert sorted(places)[number - 1] in members, "the first fold holds the first subject, the second the second …"
+        tested.update(members)
+    assert tested == dict.fromkeys((f"s{s}" for s in range(7)), 1)
+
+
+def test_every_fold_sees_every_class_where_each_video_is_its_own_subject():
+    rows = [Sequence(f"{label}{n}", f"{label}/{n}.avi", label, f"{label}/{n}") for label in "abc" for n in range(6)]
+    for number in (1, 2, 3):
+        splits = split_of_each(rows, f"fold:{number}/3")
+        assert Counter(row.label for row, split in zip(rows, splits, strict=True) if split == "test") == dict.fromkeys("abc", 2)
+
+
+@pytest.mark.parametrize("which", ["", "2", "0/3", "4/3", "1/1", "a/b", "1/3/5", "-1/3", "1.5/3"])
+def test_a_fold_that_is_none_is_refused(which):
+    said = refused(ConfigError, split_of_each, made_up(7).sequences, f"fold:{which}")
+    assert f"--protocol fold:{which} must name a fold and how many there are" in said and "fold:1/5" in said
+
+
+def test_more_folds_than_subjects_are_refused():
+    said = refused(DataError, split_of_each, made_up(3).sequences, "fold:1/4")
+    assert "needs 4 subjects, one for each fold, but there are 3" in said
+
+
 # --- the owner's lists -----------------------------------------------------------------------------------------------
 
 

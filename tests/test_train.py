@@ -23,7 +23,7 @@ from dn3dlib.train.best import load_best
 from dn3dlib.train.loop import resume, train
 from dn3dlib.train.runs import COLUMNS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
-from dn3dlib.train.steps import decayed_variables, l2_penalty
+from dn3dlib.train.steps import class_weights, decayed_variables, l2_penalty, make_train_step
 from dn3dlib.train.strategy import choose_strategy
 
 
@@ -212,6 +212,18 @@ def test_resume_of_no_run_or_a_damaged_one_is_refused(trained, tmp_path):
     shutil.copy(trained / "config.json", copy)
     with pytest.raises(RunError, match="best.keras is damaged"):
         load_best(Run.open(copy))
+
+
+def test_a_run_from_before_folds_and_class_weights_opens(trained, tmp_path):
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    values = json.loads((copy / "config.json").read_text())
+    del values["data"]["own_split"], values["train"]["class_weights"]
+    for name in ("scale", "speed", "flip_despite_sides"):
+        del values["clip"][name]
+    (copy / "config.json").write_text(json.dumps(values))
+    old, run = Run.open(copy), Run.open(trained)
+    assert dataclasses.replace(old, path=trained) == run and old.data["own_split"] is False
+    assert go_on(copy) == run.history()
 
 
 @pytest.mark.parametrize(("device", "said"), [("tpu", "but must be cpu, auto, or gpu:"), ("gpu", "but must be"), ("gpu:77", "is not there")])
@@ -448,6 +460,50 @@ def test_weight_decay_acts(go, tmp_path):
     for decay in (0.0, 1.0):
         go(f"{decay}", epochs=1, weight_decay=decay, learning_rate=0.05)
     assert sum(size("1.0")) < 0.9 * sum(size("0.0"))
+
+
+def test_balanced_weights_of_classes():
+    labels = ["walk"] * 6 + ["run"] * 2 + ["box"]
+    found = class_weights(labels, ("box", "fly", "run", "walk"), "balanced")
+    assert found == pytest.approx([9 / 3, 9 / 3, 9 / 6, 9 / 18]) and found.dtype == np.float32  # fly: never in training
+    assert np.mean([found[("box", "fly", "run", "walk").index(label)] for label in labels]) == pytest.approx(1)
+    assert class_weights(labels, ("box", "run", "walk"), "none") is None
+
+
+@pytest.mark.parametrize("weights", [None, [3.0, 1.5, 0.5]])
+def test_class_weights_act_in_the_loss_and_not_in_the_history(weights):
+    """One step of plain SGD on the bias of the logits: it moves by the weighted mean of softmax − one-hot."""
+    strategy, _ = choose_strategy("cpu")
+    keras.utils.set_random_seed(0)
+    model = build_model(ModelConfig(growth_rate=2, depth=7, blocks=2), (4, 16, 16, 1), 3)
+    optimizer = keras.optimizers.SGD(0.5)
+    optimizer.build(model.trainable_variables)
+    config = TrainConfig(momentum=0.0, nesterov=False, weight_decay=0.0)
+    step = make_train_step(model, optimizer, strategy, config, (4, 16, 16, 1), None if weights is None else np.float32(weights))
+    clips, labels = np.random.default_rng(0).normal(size=(4, 4, 16, 16, 1)).astype(np.float32), np.int32([0, 2, 2, 1])
+    logits = np.asarray(model(clips, training=True), np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    loss, _, count = step(clips, labels, np.float32(4)).numpy()
+    assert loss == pytest.approx(-np.log(p[range(4), labels]).sum(), rel=1e-4) and count == 4, "the history is without weights"
+    share = np.ones(3) if weights is None else np.array(weights)
+    gradient = (share[labels][:, None] * (p - np.eye(3)[labels])).mean(axis=0)
+    bias = next(v for v in model.trainable_variables if v.path.endswith("logits/bias"))
+    assert np.asarray(bias) == pytest.approx(-0.5 * gradient, abs=1e-4)
+
+
+def test_balanced_classes_train_as_without_weights(go, trained, tmp_path, differing):
+    """Of classes that are all as large, each weighs 1."""
+    go("run", class_weights="balanced")
+    assert differing(trained, tmp_path / "run") == []
+
+
+def test_mirrored_sides_are_refused_before_a_folder_is_made(prepared, tiny, tmp_path):
+    sides = Path(shutil.copytree(prepared, tmp_path / "data"))
+    text = (sides / "manifest.json").read_text().replace('"boxing"', '"turn_left"').replace('"handclapping"', '"turn_right"')
+    (sides / "manifest.json").write_text(text)
+    with pytest.raises(ConfigError, match="turn_left looks like turn_right: train with clip.flip=false"):
+        train(sides, tmp_path / "run", tiny.clip, tiny.model, tiny.train, device="cpu", show_progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def rates(steps: int = 400, **settings) -> np.ndarray:

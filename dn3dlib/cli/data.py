@@ -12,7 +12,7 @@ from dn3dlib.presets import find_preset
 DATA = Annotated[Path, typer.Argument(help="A prepared data set.")]
 DATASET = Annotated[str, typer.Option(help="synthetic, kth, merl, ucf101, list or folder; see data/README.md.")]
 SOURCE = Annotated[Path | None, typer.Option(help="The raw videos; of synthetic: where they are made.")]
-PROTOCOLS = "schuldt2004, gu2017, singh2016, ucf101-1 … 3, lists, by-subject[:0.6,0.2,0.2], loso:SUBJECT, random-leaky"
+PROTOCOLS = "schuldt2004, gu2017, singh2016, ucf101-1 … 3, lists, by-subject[:0.6,0.2,0.2], loso:SUBJECT, fold:2/5, random-leaky"
 PROTOCOL = Annotated[str, typer.Option(help=f"Who trains, validates and tests: {PROTOCOLS}.")]
 CLASSES = Annotated[str, typer.Option(help="These classes alone, separated by commas.")]
 SUBJECT_PATTERN = Annotated[str, typer.Option(help="Of folder and list: a regular expression with one group, the subject.")]

@@ -34,14 +34,14 @@ def train(
     as_json: JSON = False,
 ) -> None:
     """Train a network; an existing run is refused without --resume."""
-    short = {"train.epochs": epochs, "train.batch_size": batch_size, "clip.frames": frames, "train.seed": seed}
-    given = [f"{name}={value}" for name, value in short.items() if value is not None] + (settings or [])
+    given = given_settings(epochs, batch_size, frames, seed, settings)
     if resume or check or find_rate:
         _refuse_together(out, init_from, resume, check, find_rate)
     if resume:
         history = _resume(out, data, device, preset, init_from, given)
     else:
-        opened, chosen, configs = _choose(data, preset, given)
+        opened = _open_data(data)
+        chosen, configs = chosen_configs(opened, preset, given)
         if check:
             return check_training(opened, configs, device, as_json)
         if find_rate:
@@ -64,17 +64,26 @@ def _refuse_together(out: Path | None, init_from: Path | None, resume: bool, che
         raise ConfigError("--check and --find-learning-rate each look at a new training: leave out the other, --resume and --init-from.")
 
 
-def _choose(data: Path | None, preset: str | None, given: list[str]):
-    """The data set, the preset and its configs with what was `given`."""
+def given_settings(epochs: int | None, batch_size: int | None, frames: int | None, seed: int | None, settings: list[str] | None) -> list[str]:
+    """Settings as `--set` takes them, from those that have an option of their own and the rest."""
+    short = {"train.epochs": epochs, "train.batch_size": batch_size, "clip.frames": frames, "train.seed": seed}
+    return [f"{name}={value}" for name, value in short.items() if value is not None] + (settings or [])
+
+
+def chosen_configs(data, preset: str | None, given: list[str]) -> tuple[Preset, dict]:
+    """The preset (None: quick) and its clip, model and train configs with the given settings, for an opened data set that must fit it."""
+    chosen = find_preset(preset or "quick")
+    if preset:
+        check_storage_fits(chosen, data)
+    return chosen, apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, given)
+
+
+def _open_data(data: Path | None):
     from dn3dlib.data.manifest import DataSet
 
     if data is None:
         raise ConfigError("--data is missing: name the prepared data set to train on; `dn3d prepare` makes one.")
-    opened = DataSet.open(data)
-    chosen = find_preset(preset or "quick")
-    if preset:
-        check_storage_fits(chosen, opened)
-    return opened, chosen, apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, given)
+    return DataSet.open(data)
 
 
 def _new_folder(name: str) -> Path:

@@ -17,7 +17,7 @@ from dn3dlib.config import ClipConfig
 from dn3dlib.data.cache import DecodedFrames
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
-from dn3dlib.errors import DataError
+from dn3dlib.errors import ConfigError, DataError
 from dn3dlib.quiet import import_quietly
 
 
@@ -30,6 +30,7 @@ class ClipPlan:
     shift: np.ndarray  # int32 (n, 2): pixels by which the picture moves in y and x
     flip: np.ndarray  # bool (n,): mirrored left to right
     brightness: np.ndarray  # float32 (n,): share of full white that is added
+    scale: np.ndarray  # float32 (n,): factor by which the picture grows about its centre
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -44,7 +45,7 @@ def plan_training(data: DataSet, config: ClipConfig, seed: int, epoch: int, spli
 
     Args:
         data: the prepared data set.
-        config: frames, stride, augmentation.
+        config: frames, stride, augmentation. A clip that is played faster or slower takes the nearest frames.
         seed, epoch: what is drawn depends on these two and on the clip's index alone.
         split: whose sequences.
 
@@ -56,8 +57,10 @@ def plan_training(data: DataSet, config: ClipConfig, seed: int, epoch: int, spli
     lengths = np.repeat(lengths, config.clips_per_sequence)
     count = len(rows)
     rng = np.random.default_rng([seed, epoch])
+    later = np.random.default_rng([seed, epoch, 1])  # of what came later, so that older plans stay as they were
     strides = config.stride + rng.integers(0, config.extra_stride + 1, count)
-    spans = (config.frames - 1) * strides + 1
+    strides = strides * _factors(config.speed, count, later)
+    spans = np.rint((config.frames - 1) * strides) + 1
     starts = (rng.random(count) * (np.maximum(lengths - spans, 0) + 1)).astype(np.int64)
     frames = _frame_numbers(starts, strides, lengths, config)
     plan = ClipPlan(
@@ -66,6 +69,7 @@ def plan_training(data: DataSet, config: ClipConfig, seed: int, epoch: int, spli
         shift=rng.integers(-config.crop, config.crop + 1, (count, 2), dtype=np.int32),
         flip=rng.random(count) < (0.5 if config.flip else 0),
         brightness=(rng.uniform(-1, 1, count) * config.brightness).astype(np.float32),
+        scale=_factors(config.scale, count, later).astype(np.float32),
     )
     return plan[rng.permutation(count)]
 
@@ -97,7 +101,22 @@ def plan_evaluation(data: DataSet, config: ClipConfig, split: str, seed: int = 0
         shift=np.zeros((count, 2), np.int32),
         flip=np.zeros(count, bool),
         brightness=np.zeros(count, np.float32),
+        scale=np.ones(count, np.float32),
     )
+
+
+def check_flip(config: ClipConfig, classes: tuple[str, ...]) -> None:
+    """Raise ConfigError where clips are mirrored though two classes differ by left and right alone, as turn_left and turn_right."""
+    if not config.flip or config.flip_despite_sides:
+        return
+    names = {name.lower(): name for name in classes}
+    for name in names:
+        other = re.sub("left|right", lambda side: "right" if side[0] == "left" else "left", name)
+        if name < other and other in names:
+            raise ConfigError(
+                f"clip.flip mirrors clips, but mirrored {names[name]} looks like {names[other]}: train with clip.flip=false, or with "
+                "clip.flip_despite_sides=true if left and right do not show in your videos."
+            )
 
 
 def _rows(data: DataSet, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -120,9 +139,14 @@ def _evaluation_starts(length: int, config: ClipConfig, views: int | None) -> np
     return starts if starts[-1] == last else np.append(starts, last)
 
 
+def _factors(most: float, count: int, rng: np.random.Generator) -> np.ndarray:
+    """float64 (count,) from 1 / (1 + most) to 1 + most, as often below 1 as above; exactly 1 where `most` is 0."""
+    return (1 + most) ** rng.uniform(-1, 1, count)
+
+
 def _frame_numbers(starts: np.ndarray, strides: np.ndarray, lengths: np.ndarray, config: ClipConfig) -> np.ndarray:
-    """int32 (n, frames): start, start + stride, …; past the sequence's end it starts again or stands still."""
-    numbers = starts[:, None] + strides[:, None] * np.arange(config.frames)
+    """int32 (n, frames): start, start + stride, …, rounded; past the sequence's end it starts again or stands still."""
+    numbers = starts[:, None] + np.rint(strides[:, None] * np.arange(config.frames)).astype(np.int64)
     ends = lengths[:, None]
     padded = numbers % ends if config.padding == "loop" else np.minimum(numbers, ends - 1)
     return padded.astype(np.int32)
@@ -172,6 +196,8 @@ def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: 
     options.autotune.enabled = False
     batches = tf.data.Dataset.range(len(plan)).batch(batch_size)
     readers = min(os.cpu_count() or 1, 8)  # each holds a batch in memory
+    # Without AutoGraph: nothing in it depends on a tensor's value, and what it imports is not for TensorFlow to convert.
+    read = tf.autograph.experimental.do_not_convert(read)
     return batches.map(read, num_parallel_calls=readers, deterministic=True).prefetch(2).with_options(options)
 
 
@@ -193,11 +219,25 @@ def batches_of(dataset) -> Iterator:
 
 
 def _read_clips(frames: FrameReader | DecodedFrames, plan: ClipPlan) -> np.ndarray:
-    """The clips of a plan, uint8 (n, frames, height, width, channels), moved and mirrored: all frames of a clip alike."""
+    """The clips of a plan, uint8 (n, frames, height, width, channels), zoomed, moved and mirrored: all frames of a clip alike."""
     clips = frames.clips(plan.sequence, plan.frames)
+    for place in np.flatnonzero(plan.scale != 1):
+        zoom(clips[place], float(plan.scale[place]))
     for place in np.flatnonzero(plan.flip | plan.shift.any(axis=1)):
         clips[place] = move(clips[place], plan.shift[place], bool(plan.flip[place]))
     return clips
+
+
+def zoom(clip: np.ndarray, factor: float) -> None:
+    """Let the picture of a clip grow (factor above 1) or shrink about its centre, in place; a shrunken one repeats its border.
+
+    The clip is uint8 (frames, height, width, channels); pixels are interpolated linearly.
+    """
+    height, width = clip.shape[1:3]
+    offset_x, offset_y = ((size - 1) / 2 * (1 - factor) for size in (width, height))
+    matrix = np.array([[factor, 0, offset_x], [0, factor, offset_y]])
+    for frame in clip:
+        frame[:] = cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE).reshape(frame.shape)
 
 
 def move(clip: np.ndarray, shift: Iterable[int], flip: bool) -> np.ndarray:
@@ -218,7 +258,8 @@ def normalise(clips, how: str):
     Args:
         clips: float32 tensor (…, frames, height, width, channels) of pixels from 0 to 255.
         how: `none`; `divide_255`, `divide_256`; `std`: each clip to mean 0 and deviation 1; `std_frame`: each frame so
-            (Gu 2017, section 5.2).
+            (Gu 2017, section 5.2); `motion`: as `std`, then less the mean over the clip's frames, which takes away background
+            and clothes that stand still.
 
     Returns:
         A float32 tensor of the same shape.
@@ -228,8 +269,9 @@ def normalise(clips, how: str):
         return clips
     if how in ("divide_255", "divide_256"):
         return clips / float(how.removeprefix("divide_"))
-    axes = [-4, -3, -2, -1] if how == "std" else [-3, -2, -1]
+    axes = [-3, -2, -1] if how == "std_frame" else [-4, -3, -2, -1]
     clips = clips - tf.reduce_mean(clips, axes, keepdims=True)
     variance = tf.reduce_mean(tf.square(clips), axes, keepdims=True)
     # A frame of one colour has no deviation: it becomes zero, not infinite.
-    return clips * tf.math.rsqrt(tf.maximum(variance, 1e-6))
+    clips = clips * tf.math.rsqrt(tf.maximum(variance, 1e-6))
+    return clips - tf.reduce_mean(clips, -4, keepdims=True) if how == "motion" else clips

@@ -152,11 +152,15 @@ class DataSet:
         """
         with plain_disk_errors(self.path), only_one_at(self.path):
             data = DataSet.open(self.path).as_split_by(protocol, seed)
-            if not data.leaks:
-                check_leaks(data.sequences)
-                data.check_identical_sequences()
+            data.check_split()
             data.write_manifest()
         return data
+
+    def check_split(self) -> None:
+        """Raise DataError where a subject, a video or equal content stands in two splits, unless the protocol leaks on purpose."""
+        if not self.leaks:
+            check_leaks(self.sequences)
+            self.check_identical_sequences()
 
     def check_identical_sequences(self) -> None:
         """Refuse two sequences of equal content in two splits, naming both."""

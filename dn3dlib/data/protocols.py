@@ -1,6 +1,7 @@
 """Protocols: which subject stands in which split, as data sets' papers say or as drawn from a seed."""
 
 import difflib
+import re
 import zlib
 from collections import defaultdict
 
@@ -12,6 +13,7 @@ from dn3dlib.errors import ConfigError, DataError
 SPLITS = ("train", "validation", "test")
 BY_SUBJECT = "by-subject"
 LEAVE_ONE_OUT = "loso"
+FOLD = "fold"
 LEAKING_PROTOCOL = "random-leaky"
 LEAKS = "The protocol leaks on purpose: subjects stand in several splits, so the accuracy is too high."
 DEFAULT_FRACTIONS = (0.6, 0.2, 0.2)
@@ -48,7 +50,9 @@ def split_of_each(sequences, protocol: str, seed: int = 0) -> list[str]:
         protocol: a data set's own (schuldt2004, gu2017, singh2016); lists (ucf101-1, lists: if they do not say who
             validates, a sixth of each class's training subjects); `by-subject` (60 % / 20 % / 20 % of the subjects) or
             `by-subject:0.5,0.25,0.25`; `loso:<subject>` (leave one subject out: that one is tested, the next in sorted
-            order validates); or `random-leaky` (sequences at random, subjects in several splits: for the lesson).
+            order validates); `fold:2/5` (the second of five folds: every fifth subject in sorted order is tested, from
+            the second on, all others train, nobody validates; with as many folds as subjects one is left out in each); or
+            `random-leaky` (sequences at random, subjects in several splits: for the lesson).
         seed: of the draw, where the protocol draws.
 
     Raises:
@@ -67,10 +71,12 @@ def split_of_each(sequences, protocol: str, seed: int = 0) -> list[str]:
         places = _subjects_by_fraction(sequences, _fractions(argument) if colon else DEFAULT_FRACTIONS, seed)
     elif name == LEAVE_ONE_OUT:
         places = _leave_one_out(sequences, argument)
+    elif name == FOLD:
+        places = _fold(sequences, argument)
     elif protocol in PROTOCOLS:
         places = PROTOCOLS[protocol]
     else:
-        names = [*lists, *PROTOCOLS, BY_SUBJECT, f"{LEAVE_ONE_OUT}:SUBJECT", LEAKING_PROTOCOL]
+        names = [*lists, *PROTOCOLS, BY_SUBJECT, f"{LEAVE_ONE_OUT}:SUBJECT", f"{FOLD}:NUMBER/FOLDS", LEAKING_PROTOCOL]
         raise ConfigError(f"There is no protocol {protocol!r}: {nearest(protocol, names)}")
     for sequence in sequences:
         if sequence.subject not in places:
@@ -107,6 +113,18 @@ def _leave_one_out(sequences: list, subject: str) -> dict[str, str]:
         raise DataError(f"--protocol {LEAVE_ONE_OUT}:{subject} needs three subjects, to train, to validate and to test, but there are {len(subjects)}.")
     following = subjects[(subjects.index(subject) + 1) % len(subjects)]
     return dict.fromkeys(subjects, "train") | {following: "validation", subject: "test"}
+
+
+def _fold(sequences: list, which: str) -> dict[str, str]:
+    """Sorted by name, subjects are dealt out like cards, so that neighbours, often alike, come into different folds."""
+    subjects = sorted({sequence.subject for sequence in sequences})
+    match = re.fullmatch(r"(\d+)/(\d+)", which)
+    number, folds = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= folds or folds < 2:
+        raise ConfigError(f"--protocol {FOLD}:{which} must name a fold and how many there are, 2 or more, as in {FOLD}:1/5.")
+    if folds > len(subjects):
+        raise DataError(f"--protocol {FOLD}:{which} needs {folds} subjects, one for each fold, but there are {len(subjects)}: take fewer folds.")
+    return dict.fromkeys(subjects, "train") | dict.fromkeys(subjects[number - 1 :: folds], "test")
 
 
 def _drawn_alone(sequence, seed: int) -> str:

@@ -64,7 +64,7 @@ def evaluate(
         raise ConfigError(f"--batch-size is {batch_size}, but must be 1 or more.")
     run = Run.open(run_dir)
     clip = _asked_clip(run.clip, views, hop, controls)
-    data = DataSet.open(data_dir or run.data["path"])
+    data = run.open_data(data_dir)
     _check_fits(run, data)
     plans = evaluation_plans(data, clip, split, run.train.seed, views, controls)
     check_use_can_be_noted(run.path)

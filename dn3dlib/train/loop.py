@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
 from dn3dlib.data.cache import DecodedFrames, held_in_memory, open_frames
-from dn3dlib.data.clips import batches_of, clip_dataset, plan_training
+from dn3dlib.data.clips import batches_of, check_flip, clip_dataset, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, tensorflow_errors_as_os_errors
@@ -25,7 +25,7 @@ from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.interrupt import stop_on_interrupt
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
-from dn3dlib.train.steps import make_optimizer, make_predict_step, make_train_step
+from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
 from dn3dlib.train.strategy import choose_precision, choose_strategy
 from dn3dlib.train.validation import validate
 from dn3dlib.train.watch import Watch
@@ -43,6 +43,7 @@ def train(
     model: ModelConfig,
     config: TrainConfig,
     *,
+    protocol: str = "",
     init_from: Path | None = None,
     device: str = "auto",
     observers: tuple[Observer, ...] = (),
@@ -54,6 +55,7 @@ def train(
         data_dir: the prepared data set.
         run_dir: the run's folder, new or empty.
         clip, model, config: what to train and how.
+        protocol: splits the data set for this run alone (`protocols.split_of_each`); empty: as it is split.
         init_from: a run whose best weights are the start; its network must have the same form.
         device: auto, cpu, gpu:0 …
         observers: called after each epoch with the history so far.
@@ -66,9 +68,13 @@ def train(
     Raises:
         RunError: the folder is taken, the weights do not fit, the loss is no number any more.
         DataError: the data set is damaged or has no training sequences.
-        ConfigError: the memory that `config.cache` asks for is not free.
+        ConfigError: the memory that `config.cache` asks for is not free, or clips of sides are mirrored (`clips.check_flip`).
     """
     data = DataSet.open(data_dir)
+    if protocol:
+        data = data.as_split_by(protocol, data.seed)
+        data.check_split()
+    check_flip(clip, data.classes)
     plan_training(data, clip, config.seed, 0)  # refuses an empty split before a folder is made
     held_in_memory(data, _SPLITS, config.cache)  # refuses what does not fit
     weights = load_best(Run.open(init_from)) if init_from else None
@@ -80,7 +86,7 @@ def train(
     if weights:
         copy_weights(weights, network, init_from)
     parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
-    run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "", parameters)
+    run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "", parameters, bool(protocol))
     with only_one_at(run.path / CHECKPOINTS):
         return _Training(run, data, network, strategy, name, observers, show_progress).go()
 
@@ -107,7 +113,7 @@ def resume(
         Dn3dError: another process trains it, or the folder cannot be written.
     """
     run = Run.open(run_dir)
-    data = DataSet.open(data_dir or run.data["path"])
+    data = run.open_data(data_dir)
     run.check_same_data(data)
     strategy, name = choose_strategy(device)
     choose_precision(run.train, strategy)  # refuses what is not there
@@ -134,7 +140,8 @@ class _Training:
             optimizer = make_optimizer(self.schedule, run.train, network.trainable_variables)
         self.progress = Progress()
         self.checkpoints = Checkpoints(run, network, optimizer, self.progress)
-        self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape)
+        weights = class_weights([s.label for s in data.of_split("train")], data.classes, run.train.class_weights)
+        self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape, weights)
         self.predict_step = make_predict_step(network, strategy, run.clip_shape)
         self.stop = threading.Event()
         self.saved = 0.0  # when, in time.monotonic()

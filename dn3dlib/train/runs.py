@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig, from_dict, to_dict
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.protocols import LEAKS
-from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.errors import ConfigError, DataError, RunError
 from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
 
 FORMAT = 1
@@ -27,6 +28,7 @@ _DATA_FIELDS = {
     "dataset": str,
     "protocol": str,
     "leaks": bool,
+    "own_split": bool,
     "classes": list,
     "train_subjects": list,
 }
@@ -35,7 +37,7 @@ _FREE = ("train.cache", "train.checkpoint_seconds", "data.path")
 COLUMNS = (
     "epoch",
     "learning_rate",
-    "train_loss",  # mean cross-entropy of the epoch's clips, in nats
+    "train_loss",  # mean cross-entropy of the epoch's clips, in nats, without class weights
     "train_clip_accuracy",
     "validation_loss",
     "validation_clip_accuracy",
@@ -54,7 +56,7 @@ class Run:
     clip: ClipConfig
     model: ModelConfig
     train: TrainConfig
-    data: dict  # path, fingerprint, dataset, protocol, leaks, classes, train_subjects
+    data: dict  # path, fingerprint, dataset, protocol, leaks, own_split (by the run alone, as a fold is), classes, train_subjects
     init_from: str = ""  # the run whose weights it started from
 
     @property
@@ -74,14 +76,15 @@ class Run:
 
     @classmethod
     def create(
-        cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str, parameters: int
-    ) -> "Run":
+        cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str,
+        parameters: int, own_split: bool = False,
+    ) -> "Run":  # fmt: skip
         """Make a run's folder for a network of so many parameters; raises RunError where it already holds something."""
         path = Path(run_dir)
         if path.exists() and (not path.is_dir() or not all(map(_of_a_killed_start, path.iterdir()))):
             way_out = "go on with --resume, or choose another folder" if (path / CONFIG).is_file() else "choose another folder"
             raise RunError(f"The run folder {path} already exists and is not empty: {way_out}.")
-        run = cls(path, data.storage, clip, model, train, describe(data), init_from)
+        run = cls(path, data.storage, clip, model, train, describe(data) | {"own_split": own_split}, init_from)
         with plain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         write_json(path / ENVIRONMENT, environment() | {"parameters": parameters})
@@ -104,7 +107,7 @@ class Run:
             raise RunError(f"The run {path} has format {values.get('format')!r}; this version of dn3d reads {FORMAT}: train again.")
         try:
             configs = {c.prefix: from_dict(c, values[c.prefix]) for c in (StorageConfig, ClipConfig, ModelConfig, TrainConfig)}
-            data = values["data"]
+            data = {"own_split": False} | values["data"]  # older runs have none
             for key, kind in _DATA_FIELDS.items():
                 if not isinstance(data[key], kind):
                     raise TypeError(f"data.{key} is {data[key]!r}")
@@ -128,6 +131,15 @@ class Run:
                 f"The checkpoints of {self.path} were made with other settings: {'; '.join(different)}. Put {CONFIG} back as it was, "
                 f"or start a new run with --init-from {self.path}."
             )
+    def open_data(self, data_dir: Path | None = None) -> DataSet:
+        """The run's data set, where it was or at `data_dir`, split as the run split it; another data set as it is split itself."""
+        data = DataSet.open(data_dir or self.data["path"])
+        if self.data["own_split"]:
+            with suppress(ConfigError, DataError):  # another data set may have too few subjects
+                split = data.as_split_by(self.data["protocol"], data.seed)
+                if split.fingerprint == self.data["fingerprint"]:
+                    return split
+        return data
 
     def check_same_data(self, data: DataSet) -> None:
         """Raise RunError unless `data` is what this run was trained on, naming the difference."""

@@ -1,6 +1,7 @@
 """One step of training and one of prediction, as `tf.function`s over `strategy.run`; one device is the plain case."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from dn3dlib.config import TrainConfig
@@ -31,18 +32,32 @@ def make_optimizer(rate, config: TrainConfig, variables: list) -> keras.optimize
     return optimizer
 
 
-def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape: tuple[int, ...]):
+def class_weights(labels: list[str], classes: tuple[str, ...], how: str) -> np.ndarray | None:
+    """The weight of each class in the loss, float32 (classes,): n / (C · n_c) where `how` is balanced; None where it is none.
+
+    `labels` are those of the n training sequences, n_c of them of class c, of C classes that are there at all: over all
+    sequences the weights have the mean 1.
+    """
+    if how == "none":
+        return None
+    counts = np.array([labels.count(name) for name in classes])
+    return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+
+
+def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape: tuple[int, ...], weights=None):
     """A function that trains on one batch.
 
     Args:
         model: clips → logits.
         optimizer: built under `strategy.scope()`.
         clip_shape: (frames, height, width, channels).
+        weights: of the classes in the loss, as `class_weights` gives them; None: all the same.
 
     Returns:
         A function of clips float32 (batch, *clip_shape) and labels int32 (batch,), both per replica, and of the global
-        batch's size. It updates the weights by the gradient of mean cross-entropy + weight_decay · Σ ½‖w‖², and gives
-        float32 (3,): the sums over the batch of the cross-entropy in nats, of the correct clips, and of the clips.
+        batch's size. It updates the weights by the gradient of mean weighted cross-entropy + weight_decay · Σ ½‖w‖², and
+        gives float32 (3,): the sums over the batch of the cross-entropy in nats, without weights so that runs compare, of
+        the correct clips, and of the clips.
     """
     decayed = decayed_variables(model, config.weight_decay_on)
     variables = model.trainable_variables
@@ -52,7 +67,8 @@ def make_train_step(model, optimizer, strategy, config: TrainConfig, clip_shape:
         with tf.GradientTape() as tape:
             logits = network(clips)
             cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_sum(cross_entropy) / batch_size
+            weighted = cross_entropy if weights is None else tf.gather(weights, labels) * cross_entropy
+            loss = tf.reduce_sum(weighted) / batch_size
             if config.weight_decay:
                 # Gradients are summed over replicas, so each replica carries its share of the penalty.
                 loss += config.weight_decay * l2_penalty(decayed) / strategy.num_replicas_in_sync
