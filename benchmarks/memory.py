@@ -51,8 +51,9 @@ def compare(rounds: int) -> None:
         slopes[recompute] = (peaks[1] - peaks[0]) / (large - small)
         seconds = statistics.median(row["seconds"] for row in found[large, recompute])
         name = "recomputed" if recompute else "plain"
-        print(f"{name:11} peak {peaks[0] / 1e6:6.0f} MB at batch {small}, {peaks[1] / 1e6:6.0f} MB at batch {large}; "
-              f"{slopes[recompute] / 1e6:.1f} MB a clip; {seconds:.2f} s a step of {large}")  # fmt: skip
+        estimate = found[large, recompute][0]["estimate"]
+        print(f"{name:11} peak {peaks[0] / 1e6:6.0f} MB at batch {small}, {peaks[1] / 1e6:6.0f} MB at batch {large}; {slopes[recompute] / 1e6:.1f} MB "
+              f"a clip (estimated before: {estimate / 1e6:.1f}); {seconds:.2f} s a step of {large}")  # fmt: skip
     # Processor time: two processes that run one after the other meet other loads of the machine.
     cpu = [statistics.median(row["processor_seconds"] for row in found[large, recompute]) for recompute in (False, True)]
     memory, longer = slopes[True] / slopes[False], cpu[1] / cpu[0]
@@ -88,18 +89,17 @@ def in_process(depth: int, batch: int, recompute: bool) -> dict:
 
 def measure(depth: int, batch: int, recompute: bool) -> dict:
     """Peak bytes of this process, and the seconds of the faster of two steps."""
-    import keras
-
+    from dn3dlib.model.anatomy import training_memory
     from dn3dlib.model.densenet3d import build_model
-    from dn3dlib.train.steps import make_train_step
+    from dn3dlib.train.steps import make_optimizer, make_train_step
     from dn3dlib.train.strategy import choose_strategy
 
+    config = replace(TrainConfig(), recompute=recompute)
     strategy, _ = choose_strategy("cpu")
     with strategy.scope():
         model = build_model(ModelConfig(growth_rate=12, depth=depth), SHAPE, CLASSES)
-        optimizer = keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True)
-        optimizer.build(model.trainable_variables)
-    step = make_train_step(model, optimizer, strategy, replace(TrainConfig(), recompute=recompute), SHAPE)
+        optimizer = make_optimizer(1e-3, config, model.trainable_variables)
+    step = make_train_step(model, optimizer, strategy, config, SHAPE)
     clips = np.random.default_rng(0).random((batch, *SHAPE), np.float32)
     labels = np.arange(batch, dtype=np.int32) % CLASSES
     step(clips, labels, np.float32(batch)).numpy()
@@ -110,7 +110,8 @@ def measure(depth: int, batch: int, recompute: bool) -> dict:
         wall.append(time.perf_counter() - started)
         processor.append(time.process_time() - used)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-    return {"peak": peak, "seconds": min(wall), "processor_seconds": min(processor)}
+    estimate = training_memory(model, recompute=recompute).per_clip
+    return {"peak": peak, "seconds": min(wall), "processor_seconds": min(processor), "estimate": estimate}
 
 
 if __name__ == "__main__":

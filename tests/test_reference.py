@@ -82,13 +82,14 @@ def test_the_inference_twin_is_the_network_and_follows_its_weights(reference):
     np.testing.assert_allclose(step(arrays["videos"]), changed, atol=1e-5, rtol=0)
 
 
-def test_two_training_steps_match(reference):
+@pytest.mark.parametrize("recompute", [False, True], ids=["plain", "recomputed"])
+def test_two_training_steps_match(reference, recompute):
     import tensorflow as tf
 
     from dn3dlib.train.steps import l2_penalty, make_train_step
 
     meta, arrays, model = reference
-    config = TrainConfig(weight_decay=meta["weight_decay"], weight_decay_on="all")
+    config = TrainConfig(weight_decay=meta["weight_decay"], weight_decay_on="all", recompute=recompute)
     strategy = tf.distribute.get_strategy()
     optimizer = keras.optimizers.SGD(meta["learning_rate"], momentum=meta["momentum"], nesterov=meta["nesterov"])
     optimizer.build(model.trainable_variables)

@@ -4,8 +4,8 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import keras
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
-from dn3dlib.data.cache import DecodedFrames, held_in_memory, open_frames
+from dn3dlib.data.cache import DecodedFrames, free_memory, held_in_memory, open_frames
 from dn3dlib.data.clips import batches_of, check_flip, clip_dataset, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
@@ -23,6 +23,7 @@ from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import copy_weights, load_best, save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.interrupt import stop_on_interrupt
+from dn3dlib.train.memory import memory_advice, memory_warning
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
@@ -152,6 +153,7 @@ class _Training:
         with ExitStack() as stack:
             stack.enter_context(plain_disk_errors(self.run.path))
             stack.enter_context(tensorflow_errors_as_os_errors())
+            stack.enter_context(self._out_of_memory_in_a_sentence())
             stack.enter_context(stop_on_interrupt(self.stop))
             self._start()
             done = int(self.progress.epoch)
@@ -188,6 +190,16 @@ class _Training:
             self.checkpoints.save()
         self.saved = time.monotonic()
         self.events = tf.summary.create_file_writer(str(self.run.path / "events"))
+
+    @contextmanager
+    def _out_of_memory_in_a_sentence(self) -> Iterator[None]:
+        try:
+            yield
+        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+            raise RunError(
+                f"Memory has run out in epoch {int(self.progress.epoch) + 1} after step {int(self.progress.step)}. "
+                f"{memory_advice(self.network, self.run.train)} The last good checkpoint of {self.run.path} is kept."
+            ) from error
 
     def _epoch(self, epoch: int, bar) -> dict | None:
         """Train an epoch, or what is left of it, and validate; None where it was interrupted on the way."""
@@ -281,6 +293,9 @@ class _Training:
         self._say(f"Training on {self.device}: {self.clips} clips an epoch, {self.steps} steps.")
         self._say(f"Frames are {'held in memory' if isinstance(self.frames, DecodedFrames) else 'read from the disk for each clip'}.")
         self._say(f"The network has {self.network.count_params():,} numbers in {self.run.model.true_depth} layers with weights.")
+        if not tf.config.list_logical_devices("GPU"):  # TensorFlow does not tell what is free there
+            if warning := memory_warning(self.network, self.run.train, free_memory()):
+                print(f"Warning: {warning}", file=sys.stderr)
         epoch, step = int(self.progress.epoch), int(self.progress.step)
         if epoch + step and epoch < self.run.train.epochs:
             self._say(f"Going on in epoch {epoch + 1} after step {step}.")

@@ -1,0 +1,149 @@
+"""Shapes, parameters, operations and receptive fields against hand and experiment; memory before it is needed."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dn3dlib.config import ModelConfig, TrainConfig
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.errors import RunError
+from dn3dlib.model.anatomy import TrainingMemory, anatomy, training_memory
+from dn3dlib.model.densenet3d import build_model
+from dn3dlib.presets import PRESETS
+from dn3dlib.train import loop
+from dn3dlib.train.memory import memory_advice, memory_warning
+
+
+@pytest.fixture(scope="module")
+def original():
+    preset = PRESETS["original"]
+    return build_model(preset.model, (preset.clip.frames, *preset.storage.frame_shape), 6)
+
+
+def test_rows_stand_in_network_order_and_add_up(original):
+    rows = anatomy(original)
+    assert [row.name for row in rows] == [layer.name for layer in original.layers]
+    assert sum(row.parameters for row in rows) == PRESETS["original"].parameters
+    for row, layer in zip(rows, original.layers, strict=True):
+        assert row.shape == tuple(layer.output.shape[1:]) and row.activations == math.prod(row.shape)
+
+
+def test_operations_by_hand(original):
+    rows = {row.name: row for row in anatomy(original)}
+    assert rows["stem_conv"].flops == 2 * 7**3 * 3 * 24 * (16 * 50 * 60)
+    assert rows["block1_layer1_bottleneck_conv"].flops == 2 * 24 * 48 * (16 * 25 * 30)
+    assert rows["block1_layer1_conv"].flops == 2 * 27 * 48 * 12 * (16 * 25 * 30)
+    assert rows["logits"].flops == 2 * 48 * 6
+    assert rows["head_bn"].flops == rows["stem_pool"].flops == 0
+
+
+def test_receptive_fields_by_hand(original):
+    rows = {row.name: row.receptive_field for row in anatomy(original)}
+    assert rows["clips"] == (1, 1, 1) and rows["stem_conv"] == (7, 7, 7)
+    assert rows["stem_pool"] == (9, 11, 11)  # two more frames, two more places two pixels apart
+    assert rows["block1_layer1_bottleneck_conv"] == (9, 11, 11)
+    assert rows["block1_layer1_concat"] == (11, 19, 19)  # two more of everything, four pixels apart
+    assert rows["head_pool"] == rows["logits"] == (16, 100, 120)
+
+
+@pytest.mark.parametrize("variant", ["general", "lite"])
+def test_receptive_fields_by_experiment(variant):
+    """What changes an output in the middle, and nothing else, lies in its receptive field."""
+    shape = (13, 64, 64, 1)
+    model = build_model(ModelConfig(variant=variant, growth_rate=2, depth=8, blocks=2, bottleneck=False), shape, 2)
+    rows = {row.name: row for row in anatomy(model)}
+    for name in ("stem_conv", "block1_layer1_concat", "block1_layer2_concat"):
+        layer = model.get_layer(name)
+        clips = tf.Variable(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
+        with tf.GradientTape() as tape:
+            maps = keras.Model(model.input, layer.output)(clips, training=False)
+            middle = [size // 2 for size in maps.shape[1:4]]
+            value = tf.reduce_sum(maps[0, middle[0], middle[1], middle[2]] ** 2)
+        touched = np.abs(tape.gradient(value, clips).numpy()[0, ..., 0]) > 0
+        extents = tuple(np.ptp(np.flatnonzero(touched.any(axis=axes))) + 1 for axes in ((1, 2), (0, 2), (0, 1)))
+        assert extents == rows[name].receptive_field, name
+
+
+def test_memory_grows_as_the_square_of_the_depth_and_recomputed_as_the_depth():
+    def per_clip(depth: int, recompute: bool) -> float:
+        return training_memory(build_model(ModelConfig(growth_rate=12, depth=depth), (16, 64, 64, 1), 6), recompute=recompute).per_clip
+
+    plain, recomputed = ([per_clip(depth, way) for depth in (40, 100, 190)] for way in (False, True))
+    assert plain[2] / plain[1] > 1.3 * 190 / 100, "faster than the depth"
+    slopes = (recomputed[1] - recomputed[0]) / 60, (recomputed[2] - recomputed[1]) / 90
+    assert slopes[0] == pytest.approx(slopes[1], rel=0.05), "a straight line"
+    assert recomputed[1] < 0.33 * plain[1]
+
+
+def test_half_as_many_bytes_of_a_number_take_half_of_the_maps(original):
+    whole, half = training_memory(original), training_memory(original, bytes_of_number=2)
+    read = 5 * 4 * math.prod(original.input.shape[1:])  # batches that wait are float32 whatever the precision
+    assert whole.fixed == half.fixed and 2 * (half.per_clip - read) == whole.per_clip - read
+
+
+def test_the_estimate_is_near_what_a_training_takes_and_recomputing_saves_it():
+    """Peaks of real processes at depth 40, of 16 and of 48 clips."""
+    script = Path(__file__).resolve().parents[1] / "benchmarks" / "memory.py"
+
+    def measured(batch: int, recompute: bool) -> dict:
+        command = [sys.executable, str(script), "--measure", "40", str(batch), str(int(recompute))]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=300).stdout)
+
+    slopes = {}
+    for recompute in (False, True):
+        few, many = measured(16, recompute), measured(48, recompute)
+        slopes[recompute] = (many["peak"] - few["peak"]) / 32
+        assert many["estimate"] == pytest.approx(slopes[recompute], rel=0.25)
+    assert slopes[True] < 0.6 * slopes[False], "at depth 100 a fifth, see benchmarks/README.md"
+
+
+def test_the_largest_batch_is_the_largest_that_fits():
+    memory = TrainingMemory(fixed=1000, per_clip=300)
+    assert memory.largest_batch(1900) == 3 and memory.of_batch(3) <= 1900 < memory.of_batch(4)
+    assert memory.largest_batch(900) == 0
+
+
+def test_the_warning_names_the_largest_batch_that_fits(original):
+    config = TrainConfig(batch_size=64)
+    memory = training_memory(original)
+    assert memory_warning(original, config, memory.of_batch(64)) is None
+    sentence = memory_warning(original, config, memory.of_batch(20))
+    assert "train.batch_size=20 is the largest that fits" in sentence and "train.recompute=true" in sentence
+    assert "not even one clip fits" in memory_warning(original, config, 1000)
+    assert "a smaller train.batch_size" in memory_advice(original, config)
+    assert "train.recompute" not in memory_advice(original, TrainConfig(recompute=True))
+
+
+def test_a_training_that_will_not_fit_is_warned_of_at_the_start(prepared, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "free_memory", lambda: 10)
+    loop.train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, device="cpu", show_progress=True)
+    assert "Warning: Steps of 8 clips take about" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_ends_in_a_sentence_and_loses_nothing(prepared, tiny, tmp_path, monkeypatch):
+    make, done = loop.make_train_step, []
+
+    def make_and_fail(*arguments):
+        step = make(*arguments)
+
+        def failing(*batch):
+            done.append(1)
+            if len(done) == 5:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+            return step(*batch)
+
+        return failing
+
+    monkeypatch.setattr(loop, "make_train_step", make_and_fail)
+    with pytest.raises(RunError, match=r"Memory has run out in epoch 2 after step 1\. Steps of 8 clips take .* smaller train.batch_size"):
+        loop.train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, device="cpu", show_progress=False)
+    monkeypatch.undo()
+    history = loop.resume(tmp_path / "run", device="cpu", show_progress=False)
+    assert len(history) == 2 and DataSet.open(prepared)
