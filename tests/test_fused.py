@@ -1,6 +1,7 @@
 """The faster form of the network: each operation against the stock layers, the whole in other precisions and with less memory."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -193,9 +194,12 @@ def test_auto_takes_what_the_processor_has(monkeypatch, tmp_path):
 @pytest.mark.parametrize("capability, wanted", [((9, 0), "bfloat16"), ((7, 5), "float16"), ((6, 1), "float32")])
 def test_auto_takes_what_the_gpu_has(monkeypatch, capability, wanted):
     class Gpu:
-        class extended:
-            worker_devices = ("/job:localhost/replica:0/task:0/device:GPU:0",)
+        def run(self, function):
+            return SimpleNamespace(device="/job:localhost/replica:0/task:0/device:GPU:0")
+
+        def experimental_local_results(self, value):
+            return (value,)
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["the first"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: {"compute_capability": capability})
-    assert choose_precision(TrainConfig(precision="auto"), Gpu).precision == wanted
+    assert choose_precision(TrainConfig(precision="auto"), Gpu()).precision == wanted

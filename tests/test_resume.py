@@ -306,7 +306,7 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(killed, trained
         (run_dir / name).touch()
     (run_dir / "checkpoints" / "ckpt-7.data-00000-of-00001").write_bytes(b"half")
     go_on(run_dir)
-    assert {path.name for path in run_dir.iterdir()} == {path.name for path in trained.iterdir()} - {"evaluation.json"} | others
+    assert {path.name for path in run_dir.iterdir()} == {path.name for path in trained.iterdir()} - {"evaluation.json", "uses.json"} | others
     assert differing(trained, run_dir) == []
 
 

@@ -67,7 +67,7 @@ def split_anew(prepared, tmp_path):
 
 
 def test_a_run_holds_all_that_tells_of_it(trained, prepared, tiny):
-    assert {p.name for p in trained.iterdir()} - {"evaluation.json"} == {
+    assert {p.name for p in trained.iterdir()} - {"evaluation.json", "uses.json"} == {
         "config.json", "environment.json", "history.csv", "checkpoints", "best.keras", "events",
     }  # fmt: skip
     run = Run.open(trained)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dn3dlib.cli.runs import chosen_configs, given_settings
-from dn3dlib.cli.shell import DEVICE, INTERRUPTED, JSON, SETTINGS, app, show
+from dn3dlib.cli.shell import DEVICE, INTERRUPTED, JSON, PRECISION, SETTINGS, app, show
 from dn3dlib.errors import ConfigError
 
 
@@ -20,6 +20,7 @@ def crossval(
     batch_size: Annotated[int | None, typer.Option(help="train.batch_size")] = None,
     frames: Annotated[int | None, typer.Option(help="clip.frames")] = None,
     seed: Annotated[int | None, typer.Option(help="train.seed")] = None,
+    precision: PRECISION = None,
     settings: SETTINGS = None,
     device: DEVICE = "auto",
     as_json: JSON = False,
@@ -30,7 +31,8 @@ def crossval(
 
     if folds != "loso" and not folds.isdecimal():
         raise ConfigError(f"--folds is {folds!r}, but must be loso or a number, as in --folds 5.")
-    _, configs = chosen_configs(DataSet.open(data), preset, given_settings(epochs, batch_size, frames, seed, settings))
+    given = given_settings(settings, epochs=epochs, batch_size=batch_size, frames=frames, seed=seed, precision=precision)
+    _, configs = chosen_configs(DataSet.open(data), preset, given)
     number = None if folds == "loso" else int(folds)
     result = cross_validate(data, out, configs["clip"], configs["model"], configs["train"], number, device=device)
     show(as_json, result, lambda: _describe(out, result))

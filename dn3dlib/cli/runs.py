@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dn3dlib.cli.checks import check_training, find_learning_rate
-from dn3dlib.cli.shell import DEVICE, INTERRUPTED, JSON, SETTINGS, app, show
+from dn3dlib.cli.shell import DEVICE, INTERRUPTED, JSON, PRECISION, SETTINGS, app, show
 from dn3dlib.config import apply_settings, nearest, to_dict
 from dn3dlib.errors import ConfigError, DataError
 from dn3dlib.places import next_run_dir, run_name
@@ -25,6 +25,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="train.batch_size")] = None,
     frames: Annotated[int | None, typer.Option(help="clip.frames")] = None,
     seed: Annotated[int | None, typer.Option(help="train.seed")] = None,
+    precision: PRECISION = None,
     settings: SETTINGS = None,
     init_from: Annotated[Path | None, typer.Option(help="Start from the best weights of this run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -34,7 +35,7 @@ def train(
     as_json: JSON = False,
 ) -> None:
     """Train a network; an existing run is refused without --resume."""
-    given = given_settings(epochs, batch_size, frames, seed, settings)
+    given = given_settings(settings, epochs=epochs, batch_size=batch_size, frames=frames, seed=seed, precision=precision)
     if resume or check or find_rate:
         _refuse_together(out, init_from, resume, check, find_rate)
     if resume:
@@ -64,10 +65,9 @@ def _refuse_together(out: Path | None, init_from: Path | None, resume: bool, che
         raise ConfigError("--check and --find-learning-rate each look at a new training: leave out the other, --resume and --init-from.")
 
 
-def given_settings(epochs: int | None, batch_size: int | None, frames: int | None, seed: int | None, settings: list[str] | None) -> list[str]:
+def given_settings(settings: list[str] | None, **short) -> list[str]:
     """Settings as `--set` takes them, from those that have an option of their own and the rest."""
-    short = {"train.epochs": epochs, "train.batch_size": batch_size, "clip.frames": frames, "train.seed": seed}
-    return [f"{name}={value}" for name, value in short.items() if value is not None] + (settings or [])
+    return [f"{'clip' if name == 'frames' else 'train'}.{name}={value}" for name, value in short.items() if value is not None] + (settings or [])
 
 
 def chosen_configs(data, preset: str | None, given: list[str]) -> tuple[Preset, dict]:

@@ -48,7 +48,7 @@ def _forward(model: keras.Model, clips: tf.Tensor, run: Callable, run_block: Cal
     """Send clips through the parts of the network: `run` takes layers and maps, `run_block` a block's dense layers and maps."""
     x = clips
     for name, layers in itertools.groupby(model.layers[1:], lambda layer: _PART.match(layer.name)[0]):
-        layers = list(layers)
+        layers = [layer for layer in layers if getattr(layer, "rate", None) != 0]  # dropout that drops nothing
         if name == "stem" and len(layers) == 2:
             x = lite_stem(x, tf.cast(layers[0].kernel, x.dtype))
         elif name.startswith("block"):

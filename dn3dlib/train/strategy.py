@@ -52,7 +52,7 @@ def choose_precision(config: TrainConfig, strategy: tf.distribute.Strategy) -> T
     Raises:
         ConfigError: float16 without a GPU.
     """
-    device = strategy.extended.worker_devices[0]
+    device = strategy.experimental_local_results(strategy.run(lambda: tf.zeros([])))[0].device
     gpu = re.search(r"GPU:(\d+)", device)
     if config.precision == "float16" and not gpu:
         raise ConfigError("train.precision=float16 needs a GPU: use bfloat16, float32 or auto on a CPU.")
