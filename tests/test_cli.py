@@ -125,6 +125,7 @@ def test_info_of_a_preset(answer):
     assert (found["preset"], found["parameters"]) == ("quick", PRESETS["quick"].parameters)
     assert (found["true_depth"], found["layers_per_block"]) == (16, 2), "20 with bottleneck builds 2 layers a block"
     assert found["clip"]["frames"] == PRESETS["quick"].clip.frames and found["model"]["depth"] == 20
+    assert 0 < found["training_memory_mb"]["per_clip_recomputed"] < found["training_memory_mb"]["per_clip"] < 100
 
 
 def test_info_of_a_data_set_a_run_and_a_video(answer, shell, prepared, trained, source, tmp_path):

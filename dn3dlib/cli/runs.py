@@ -172,12 +172,16 @@ def _info(target: str) -> dict:
 
 
 def _network(model, preset: Preset) -> dict:
-    """Depth and parameters as really built."""
+    """Depth and parameters as really built, and the memory that training is estimated to take, in MB."""
+    from dn3dlib.model.anatomy import training_memory
     from dn3dlib.model.densenet3d import build_model
 
     network = build_model(model, (preset.clip.frames, *preset.storage.frame_shape), 6)
     parameters = sum(variable.value.shape.num_elements() for variable in network.trainable_variables)
-    return {"true_depth": model.true_depth, "layers_per_block": model.layers_per_block, "parameters": parameters}
+    plain, less = training_memory(network), training_memory(network, recompute=True)
+    memory = {"fixed": plain.fixed // 10**6, "per_clip": plain.per_clip // 10**6, "per_clip_recomputed": less.per_clip // 10**6}
+    about = {"true_depth": model.true_depth, "layers_per_block": model.layers_per_block, "parameters": parameters}
+    return {**about, "training_memory_mb": memory}
 
 
 def _describe_run(out: Path, last: dict, warnings: list[str]) -> str:
