@@ -2,7 +2,8 @@
 
     python benchmarks/precision.py
 
-The quick preset, unseen subjects; a seed is trained in both precisions in turn. Some 12 minutes on two cores.
+The quick preset, unseen subjects; a seed is trained in both precisions in turn, for twice the preset's epochs: after those
+alone, two seeds of one precision differ by up to 0.1. Some 18 minutes on two cores.
 """
 
 import argparse
@@ -19,6 +20,7 @@ PRECISIONS = ("float32", "bfloat16")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=16)
     arguments = parser.parse_args()
     # Imported here: the processes that `prepare` starts import this file, and need none of it.
     from dn3dlib.data.prepare import prepare
@@ -33,7 +35,7 @@ def main() -> None:
         for seed in arguments.seeds:
             for precision in PRECISIONS:
                 run_dir = Path(folder) / f"{precision}-{seed}"
-                config = replace(preset.train, seed=seed, precision=precision)
+                config = replace(preset.train, epochs=arguments.epochs, seed=seed, precision=precision)
                 history = train(data.path, run_dir, preset.clip, preset.model, config, show_progress=False)
                 report = evaluate(run_dir, show_progress=False)
                 found[precision].append((report["sequence_accuracy"], report["clip_accuracy"]))
