@@ -1,6 +1,8 @@
 """The faster form of the network: each operation against the stock layers, the whole in other precisions and with less memory."""
 
 import dataclasses
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import keras
@@ -14,6 +16,7 @@ from dn3dlib.model.densenet3d import build_model
 from dn3dlib.train import steps, strategy
 from dn3dlib.train.fused import inference_function, training_function
 from dn3dlib.train.kernels import convolve, drop_out, lite_stem
+from dn3dlib.train.runs import Run
 from dn3dlib.train.strategy import choose_precision, choose_strategy
 
 SHAPE, CLASSES = (6, 20, 24, 3), 4
@@ -67,11 +70,48 @@ def test_a_convolution_and_its_gradients_are_the_stock_ones(before, after, size)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([x, kernel])
         wanted = tf.nn.conv3d(x, kernel, (1, 1, 1, 1, 1), "SAME")
-        found = tf.function(lambda x, kernel: convolve(x, kernel, (1, 1, 1)))(x, kernel)
+        found = tf.function(convolve)(x, kernel)
         values = tf.reduce_sum(wanted**2), tf.reduce_sum(found**2)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
     for one, other in zip(*(tape.gradient(value, [x, kernel]) for value in values), strict=True):
         np.testing.assert_allclose(other, one, atol=1e-5 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("before, after, size", [(8, 2, 3), (48, 12, 3), (12, 48, 3), (16, 4, 3), (3, 24, 3), (24, 48, 1), (48, 24, 1)])
+@pytest.mark.parametrize("extent", [(4, 8, 8), (3, 13, 15), (2, 4, 4), (8, 16, 16)])
+def test_a_convolution_in_bfloat16_is_near_that_in_float32(before, after, size, extent):
+    """TensorFlow's own gradient by the kernel is not: see `kernels._kernel_gradient`."""
+    x, kernel = numbers(8, *extent, before), numbers(size, size, size, before, after, seed=1)
+    dy = numbers(8, *extent, after, seed=2)
+
+    @tf.function(autograph=False)
+    def gradients(x, kernel, dy):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            y = convolve(x, kernel)
+        return y, *tape.gradient(y, [x, kernel], output_gradients=dy)
+
+    exact = gradients(x, kernel, dy)
+    for _ in range(2):
+        rough = gradients(*(tf.cast(value, tf.bfloat16) for value in (x, kernel, dy)))
+        for one, other in zip(exact, rough, strict=True):
+            np.testing.assert_allclose(tf.cast(other, tf.float32), one, atol=0.02 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("frames, channels, filters", [(4, 1, 4), (9, 3, 24), (8, 1, 48)])
+def test_the_stem_in_bfloat16_is_near_that_in_float32(frames, channels, filters):
+    clips, kernel = numbers(4, frames, 21, 32, channels), numbers(7, 7, 7, channels, filters, seed=1)
+
+    @tf.function(autograph=False)
+    def both(clips, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch(kernel)
+            y = lite_stem(clips, kernel)
+        return y, tape.gradient(y, kernel)
+
+    exact, rough = both(clips, kernel), both(tf.cast(clips, tf.bfloat16), tf.cast(kernel, tf.bfloat16))
+    for one, other in zip(exact, rough, strict=True):
+        np.testing.assert_allclose(tf.cast(other, tf.float32), one, atol=0.02 * np.abs(one).max())
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -131,6 +171,27 @@ def test_recomputing_changes_neither_outputs_nor_gradients(bottleneck):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+@pytest.mark.parametrize("bottleneck", [True, False])
+def test_recomputed_gradients_are_those_of_the_plain_form_to_1e_5(bottleneck):
+    clips = numbers(4, *SHAPE)
+
+    def gradients(recompute: bool) -> list[np.ndarray]:
+        model = network(dataclasses.replace(MODEL, bottleneck=bottleneck))
+        forward = training_function(model, recompute=recompute)
+
+        @tf.function(autograph=False)
+        def compute():
+            with tf.GradientTape() as tape:
+                logits = forward(clips)
+                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits([0, 1, 2, 3], logits))
+            return [logits, *tape.gradient(loss, model.trainable_variables)]
+
+        return [value.numpy() for value in compute()]
+
+    for one, other in zip(gradients(False), gradients(True), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
 def test_recomputing_joins_the_maps_of_each_layer_anew():
     def joined(recompute: bool) -> int:
         model = network()
@@ -151,6 +212,18 @@ def test_bfloat16_is_near_float32_and_gives_float32():
     assert 0 < largest < 0.02
     logits = tf.function(training_function(network(), "bfloat16"), autograph=False)(numbers(2, *SHAPE))
     assert logits.dtype == tf.float32
+
+
+@pytest.mark.parametrize("growth_rate, recompute", [(2, False), (2, True), (4, False), (12, True)])
+def test_a_training_in_bfloat16_survives(prepared, tmp_path, growth_rate, recompute):
+    """In a process of its own: what writes beyond its memory ends it."""
+    settings = f"model.growth_rate={growth_rate} model.depth=7 model.blocks=2 model.dropout=0.1 train.recompute={recompute} clip.frames=4 clip.hop=4"
+    command = [sys.executable, "-m", "dn3dlib", "train", "--data", str(prepared), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    command += ["--precision", "bfloat16", "--epochs", "2", "--batch-size", "8"]
+    command += [part for setting in settings.split() for part in ("--set", setting)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert all(np.isfinite(row["train_loss"]) for row in Run.open(tmp_path / "run").history())
 
 
 # --- precision -------------------------------------------------------------------------------------------------------

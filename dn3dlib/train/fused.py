@@ -180,7 +180,7 @@ def _apply(layer: keras.layers.Layer, x: tf.Tensor, values: list) -> tf.Tensor:
         case keras.layers.ReLU():
             return tf.nn.relu(x)
         case keras.layers.Conv3D():
-            return convolve(x, tf.cast(values[0], x.dtype), layer.strides)
+            return convolve(x, tf.cast(values[0], x.dtype))
         case keras.layers.AveragePooling3D():
             return tf.nn.avg_pool3d(x, layer.pool_size, layer.strides, layer.padding.upper())
         case keras.layers.GlobalAveragePooling3D():

@@ -79,9 +79,7 @@ def lite_stem(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
                 orig_input_shape=[batch, frames, height, width, filters], grad=dy, ksize=(1, 1, 3, 3, 1), strides=_HALF, padding="SAME"
             )
             # Nobody needs the gradient by the clips.
-            return None, tf.raw_ops.Conv3DBackpropFilterV2(
-                input=clips, filter_sizes=kernel.shape, out_backprop=spread, strides=_HALF, padding="SAME"
-            )
+            return None, _kernel_gradient(clips, spread, kernel.shape, _HALF)
 
         return maps, gradient
 
@@ -98,32 +96,41 @@ def _convolve_in_pairs(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv3d(tf.pad(clips, [*pads, [0, 0]]), twice, (1, 2, 2, 2, 1), "VALID")
 
 
-def convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int, int]) -> tf.Tensor:
-    """Conv3D with padding `same` and no bias; (batch, frames, height, width, channels) → the same form."""
-    widens = kernel.shape[-1] >= kernel.shape[-2]
-    if strides != (1, 1, 1) or widens or kernel.shape[0] == 1:
-        return tf.nn.conv3d(x, kernel, (1, *strides, 1), "SAME")
-    return _narrowing_convolution(x, kernel)
+def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Conv3D with padding `same`, stride 1 and no bias; (batch, frames, height, width, channels) → the same form."""
+    return tf.nn.conv3d(x, kernel, _SAME, "SAME") if kernel.shape[0] == 1 else _convolution_of_neighbours(x, kernel)
 
 
 @tf.custom_gradient
-def _narrowing_convolution(x, kernel):
-    """A convolution to fewer channels, whose kernel's gradient is faster with maps and gradient in each other's place.
+def _convolution_of_neighbours(x, kernel):
+    """A convolution whose kernel's gradient is computed with maps and gradient in each other's place where that is faster.
 
     Correlating a with b is correlating b with a, mirrored.
     """
 
     def gradient(dy):
-        shape = (*kernel.shape[:3], kernel.shape[4], kernel.shape[3])
-        mirrored = tf.raw_ops.Conv3DBackpropFilterV2(
-            input=dy, filter_sizes=shape, out_backprop=x, strides=_SAME, padding="SAME"
-        )
         to_x = tf.raw_ops.Conv3DBackpropInputV2(
             input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, strides=_SAME, padding="SAME"
         )
+        if kernel.shape[4] >= kernel.shape[3]:
+            return to_x, _kernel_gradient(x, dy, kernel.shape, _SAME)
+        mirrored = _kernel_gradient(dy, x, (*kernel.shape[:3], kernel.shape[4], kernel.shape[3]), _SAME)
         return to_x, tf.transpose(mirrored[::-1, ::-1, ::-1], (0, 1, 2, 4, 3))
 
     return tf.nn.conv3d(x, kernel, _SAME, "SAME"), gradient
+
+
+def _kernel_gradient(x: tf.Tensor, dy: tf.Tensor, shape, strides: tuple[int, ...]) -> tf.Tensor:
+    """The gradient by the kernel of `shape` of a convolution of x whose output's gradient is dy.
+
+    In bfloat16 on the CPU, TensorFlow 2.21 computes it wrongly for kernels larger than 1×1×1, and may write where it must not
+    (`tests/test_fused.py` shows it): there it is computed in float32.
+    """
+    exact = tf.float32 if x.dtype == tf.bfloat16 and not tf.config.list_logical_devices("GPU") else x.dtype
+    found = tf.raw_ops.Conv3DBackpropFilterV2(
+        input=tf.cast(x, exact), filter_sizes=shape, out_backprop=tf.cast(dy, exact), strides=strides, padding="SAME"
+    )
+    return tf.cast(found, x.dtype)
 
 
 def drop_out(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
