@@ -29,11 +29,14 @@ def papermill(tmp_path):
     return run
 
 
-def printed(notebook: Path) -> str:
-    cells = json.loads(notebook.read_text())["cells"]
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+def outputs_of(notebook: Path) -> list[dict]:
+    outputs = [output for cell in json.loads(notebook.read_text())["cells"] for output in cell.get("outputs", [])]
     assert not any(output["output_type"] == "error" for output in outputs)
-    return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+    return outputs
+
+
+def printed(notebook: Path) -> str:
+    return "".join("".join(output["text"]) for output in outputs_of(notebook) if output["output_type"] == "stream")
 
 
 def test_both_notebooks_in_order_on_a_folder_of_ones_own(papermill, source, tmp_path):
@@ -50,7 +53,7 @@ def test_both_notebooks_in_order_on_a_folder_of_ones_own(papermill, source, tmp_
     done = papermill("02_train", dataset="folder", source_dir=source, epochs=2, batch_size=4, device="cpu")
     assert done.returncode == 0, done.stderr[-3000:]
     assert {path: path.stat().st_mtime_ns for path in data_dir.iterdir()} == before, "what notebook 01 prepared is taken"
-    run_dir = tmp_path / "runs" / "folder-quick-001"
+    run_dir = tmp_path / "runs" / "folder-quick-epochs2-batch_size4-001"
     run, rows = Run.open(run_dir), Run.open(run_dir).history()
     assert [row["epoch"] for row in rows] == [1, 2] and (run.train.epochs, run.train.batch_size) == (2, 4)
     assert all(0 <= row["validation_sequence_accuracy"] <= 1 and 0 < row["train_loss"] < 10 for row in rows)
@@ -58,7 +61,15 @@ def test_both_notebooks_in_order_on_a_folder_of_ones_own(papermill, source, tmp_
     assert report["split"] == "test" and 0 <= report["sequence_accuracy"] <= 1
     assert sum(map(sum, report["confusion"])) == report["sequences"] == len(data.of_split("test")) > 0
     assert (run_dir / "best.keras").is_file()
-    assert f"accuracy: clips {report['clip_accuracy']:.2f}" in printed(tmp_path / "02_train.ipynb")
+    assert set(report["controls"]) == {"shuffled", "reversed", "frozen"} and report["test_uses"] == 1
+    accuracies = ("clip_accuracy", "sequence_accuracy", "video_accuracy")
+    assert all(0 <= row[name] <= 1 for row in (report, *report["controls"].values()) for name in accuracies)
+    executed = tmp_path / "02_train.ipynb"
+    assert f"accuracy: clips {report['clip_accuracy']:.2f}" in printed(executed)
+    tables = [output["data"]["text/html"] for output in outputs_of(executed) if "text/html" in output.get("data", {})]
+    checks, runs = ["".join(table) for table in tables]
+    assert checks.count("passed") + checks.count("FAILED") == 7 and "one batch" in checks
+    assert run_dir.name in runs and str(tmp_path) not in runs, "a run is named as seen from its folder"
 
 
 def test_notebook_01_on_merl_whose_last_instance_ends_after_its_video(papermill, tmp_path):
