@@ -142,7 +142,7 @@ def test_memory_that_runs_out_ends_in_a_sentence_and_loses_nothing(prepared, tin
         return failing
 
     monkeypatch.setattr(loop, "make_train_step", make_and_fail)
-    with pytest.raises(RunError, match=r"Memory has run out in epoch 2 after step 1\. Steps of 8 clips take .* smaller train.batch_size"):
+    with pytest.raises(RunError, match=r"Memory has run out in epoch 2 after step 1\. Steps of 8 clips take .* train.batch_size=\d+ is the largest that fits"):
         loop.train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, device="cpu", show_progress=False)
     monkeypatch.undo()
     history = loop.resume(tmp_path / "run", device="cpu", show_progress=False)

@@ -372,3 +372,10 @@ def test_what_does_not_go_together(shell, prepared, trained):
     ):
         status, _, err = shell("train", *options)
         assert status == 2 and "leave out the other" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("setting", ["scale", "speed"])
+def test_zoom_and_speed_are_looked_at(prepared, tiny, setting):
+    alone = dataclasses.replace(tiny.clip, extra_stride=0, crop=0, flip=False, brightness=0.0, **{setting: 0.5})
+    found = checks.augmentation_varies(DataSet.open(prepared), alone, 0)
+    assert found.passed and ("scale" if setting == "scale" else "frames") in found.values

@@ -324,3 +324,11 @@ def test_a_reader_that_leaves_early_is_no_fault():
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0
     assert done.stdout.startswith("quick") and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_resume_takes_auto_for_the_precision_that_the_run_has(answer, refused, prepared, tmp_path):
+    run = tmp_path / "run"
+    first = answer("train", "--data", prepared, "--out", run, *SMALL, "--precision", "auto")
+    assert Run.open(run).train.precision in ("float32", "bfloat16"), "what was chosen is written down"
+    assert answer("train", "--resume", "--out", run, "--device", "cpu", "--precision", "auto")["last"] == first["last"]
+    assert "float16" in refused("train", "--resume", "--out", run, "--device", "cpu", "--precision", "float16")

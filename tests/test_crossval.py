@@ -279,7 +279,7 @@ def test_other_settings_are_refused_with_the_difference(go, whole, prepared, tin
 def test_what_cannot_be_done_leaves_no_folder(go, refused, prepared, tmp_path):
     with pytest.raises(DataError, match="needs 5 subjects, one for each fold, but there are 4"):
         go(tmp_path / "out", 5)
-    with pytest.raises(ConfigError, match="There are 1 folds"):
+    with pytest.raises(ConfigError, match="The number of folds is 1"):
         go(tmp_path / "out", 1)
     assert "--folds is 'three', but must be loso or a number" in refused("crossval", "--data", prepared, "--out", tmp_path / "out", "--folds", "three")
     assert "There is no prepared data set" in refused("crossval", "--data", tmp_path / "none", "--out", tmp_path / "out")
@@ -305,3 +305,10 @@ def test_a_folder_of_something_else_is_left_alone(go, trained, tmp_path):
     with pytest.raises(RunError, match="already exists"):
         go(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_cannot_begin_leaves_no_folder(prepared, tiny, tmp_path):
+    config = dataclasses.replace(tiny.train, precision="float16")
+    with pytest.raises(ConfigError, match="float16 needs a GPU"):
+        crossval(prepared, tmp_path / "out", tiny.clip, tiny.model, config, 2, device="cpu", show_progress=False)
+    assert not (tmp_path / "out").exists()

@@ -30,7 +30,7 @@ def crossval(
     from dn3dlib.evaluate.crossval import crossval as cross_validate
 
     if folds != "loso" and not folds.isdecimal():
-        raise ConfigError(f"--folds is {folds!r}, but must be loso or a number, as in --folds 5.")
+        raise ConfigError(f"--folds is {folds!r}, but must be loso or a whole number from 2 on, as in --folds 5.")
     given = given_settings(settings, epochs=epochs, batch_size=batch_size, frames=frames, seed=seed, precision=precision)
     _, configs = chosen_configs(DataSet.open(data), preset, given)
     number = None if folds == "loso" else int(folds)

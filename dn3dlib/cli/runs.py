@@ -108,7 +108,7 @@ def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_
     own = {"clip": run.clip, "model": run.model, "train": run.train}
     for name, config in apply_settings(own, given).items():
         for field, value in to_dict(config).items():
-            if value != getattr(own[name], field):
+            if value != getattr(own[name], field) and (field, value) != ("precision", "auto"):  # the run has what `auto` gave
                 raise ConfigError(
                     f"--resume goes on with the settings of {out}: {name}.{field} is {getattr(own[name], field)!r} there, not "
                     f"{value!r}; leave it out, or start a new run with --init-from {out}."

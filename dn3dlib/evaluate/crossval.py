@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig, to_dict
+from dn3dlib.data.clips import check_flip
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.protocols import FOLD
 from dn3dlib.errors import ConfigError, RunError
@@ -14,6 +15,7 @@ from dn3dlib.files import only_one_at, plain_disk_errors, read_json, write_json
 from dn3dlib.metrics import confusion, subject_interval
 from dn3dlib.train.loop import resume, train
 from dn3dlib.train.runs import CONFIG
+from dn3dlib.train.strategy import choose_precision, choose_strategy
 
 RESULT = "crossval.json"
 
@@ -59,7 +61,9 @@ def crossval(
     subjects = len({s.subject for s in data.sequences})
     of_folds = subjects if folds is None else folds
     if of_folds < 2:
-        raise ConfigError(f"There are {of_folds} folds, but a network needs subjects to train on and others to be tested on: take 2 folds or more.")
+        raise ConfigError(f"The number of folds is {of_folds}, but a network needs subjects to train on and others to be tested on: take 2 folds or more.")
+    check_flip(clip, data.classes)
+    config = choose_precision(config, choose_strategy(device)[0])
     settings = {
         "of_folds": of_folds,
         "data": {"dataset": data.dataset, "fingerprint": data.as_split_by(f"{FOLD}:1/{of_folds}").fingerprint},

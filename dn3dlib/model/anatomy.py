@@ -24,7 +24,7 @@ class LayerAnatomy:
 
 
 def anatomy(model: keras.Model) -> list[LayerAnatomy]:
-    """The layers of a network in order, each as it is for one clip. Taught in notebook 03.
+    """The layers of a network in order, each as it is for one clip.
 
     Args:
         model: of `build_model`; its layers stand in network order.
@@ -70,11 +70,11 @@ class TrainingMemory:
 
 
 def training_memory(model: keras.Model, bytes_of_number: int = 4, recompute: bool = False) -> TrainingMemory:
-    """Estimate the memory of training before it starts. Taught in notebook 03.
+    """Estimate the memory of training before it starts.
 
     On the way back each convolution needs its input and each batch normalisation its own: those are kept, twice what the
     normalisations see. With `recompute` a dense layer keeps its new maps alone. Measured against `benchmarks/memory.py`,
-    which prints both: within a tenth at depth 40 and 100.
+    which prints both: within a fifth at depth 40 and 100.
 
     Args:
         model: of `build_model`.

@@ -15,7 +15,7 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
-from dn3dlib.train.steps import make_optimizer, make_train_step
+from dn3dlib.train.steps import class_weights, make_optimizer, make_train_step
 from dn3dlib.train.strategy import choose_precision, choose_strategy
 
 # An untrained head (Glorot, on normalised maps) gives logits of deviation 1 at most, which cost ½ nat on average; twice
@@ -229,7 +229,8 @@ def learns_one_batch(
     strategy = tf.distribute.get_strategy()
     config = choose_precision(config, strategy)
     optimizer = make_optimizer(config.learning_rate, config, twin.trainable_variables)
-    step = make_train_step(twin, optimizer, strategy, config, tuple(clips.shape[1:]))
+    weights = class_weights([s.label for s in data.of_split("train")], data.classes, config.class_weights)
+    step = make_train_step(twin, optimizer, strategy, config, tuple(clips.shape[1:]), weights)
     bound, losses = HEART_SHARE * math.log(len(data.classes)), []
     with progress_bar(total=HEART_STEPS, desc="learn one batch by heart", unit="step", show=show_progress) as bar:
         while len(losses) < HEART_STEPS and (not losses or bound <= losses[-1] < math.inf):
@@ -264,8 +265,8 @@ def _as_promised(clips: np.ndarray, normalisation: str) -> bool:
 def _draws(data: DataSet, clip: ClipConfig) -> list[str]:
     """The fields of a `ClipPlan` that are drawn at random with these settings."""
     starts = any(s.frames > clip.span for s in data.of_split("train"))
-    frames = starts or clip.extra_stride > 0 or clip.frame_order == "shuffled"
-    switches = {"frames": frames, "shift": clip.crop > 0, "flip": clip.flip, "brightness": clip.brightness > 0}
+    frames = starts or clip.extra_stride > 0 or clip.speed > 0 or clip.frame_order == "shuffled"
+    switches = {"frames": frames, "shift": clip.crop > 0, "flip": clip.flip, "brightness": clip.brightness > 0, "scale": clip.scale > 0}
     return [name for name, on in switches.items() if on]
 
 

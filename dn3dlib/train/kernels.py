@@ -65,7 +65,7 @@ def lite_stem(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
     def pooled_in_space(clips, kernel):
         filters = kernel.shape[-1]
-        in_pairs = filters % _FILTERS_AT_ONCE != 0 and not tf.config.list_logical_devices("GPU")
+        in_pairs = filters % _FILTERS_AT_ONCE != 0 and _on_cpu()
         maps = _convolve_in_pairs(clips, kernel) if in_pairs else tf.nn.conv3d(clips, kernel, _HALF, "SAME")
         maps = tf.nn.avg_pool3d(maps, (1, 3, 3), (1, 2, 2), "SAME")
         if in_pairs:
@@ -84,6 +84,12 @@ def lite_stem(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return maps, gradient
 
     return tf.nn.avg_pool3d(pooled_in_space(clips, kernel), (3, 1, 1), 1, "SAME")
+
+
+def _on_cpu() -> bool:
+    """Whether what is computed here runs on a CPU: as the device in force says, or where none is, for want of a GPU."""
+    device = tf.zeros([]).device
+    return "CPU" in device.upper() or ("GPU" not in device.upper() and not tf.config.list_logical_devices("GPU"))
 
 
 def _convolve_in_pairs(clips: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -126,7 +132,7 @@ def _kernel_gradient(x: tf.Tensor, dy: tf.Tensor, shape, strides: tuple[int, ...
     In bfloat16 on the CPU, TensorFlow 2.21 computes it wrongly for kernels larger than 1×1×1, and may write where it must not
     (`tests/test_fused.py` shows it): there it is computed in float32.
     """
-    exact = tf.float32 if x.dtype == tf.bfloat16 and not tf.config.list_logical_devices("GPU") else x.dtype
+    exact = tf.float32 if x.dtype == tf.bfloat16 and _on_cpu() else x.dtype
     found = tf.raw_ops.Conv3DBackpropFilterV2(
         input=tf.cast(x, exact), filter_sizes=shape, out_backprop=tf.cast(dy, exact), strides=strides, padding="SAME"
     )
@@ -137,7 +143,7 @@ def drop_out(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     """Set a share `rate` of the values to zero; `seed` is int32 (2,). The rest is not scaled here.
 
     What dropout costs is drawing, so each drawn number of 32 bits decides on four values, a byte each. The threshold for
-    bytes, rate · 256, is rounded up or down at random, so that the rate is met on average.
+    bytes, rate · 256, is rounded up or down at random, so that the rate is met on average (and is 255/256 at most).
     """
     count = tf.size(x)
     drawn = tf.random.stateless_uniform([(count + 3) // 4 + 1], seed, minval=None, maxval=None, dtype=tf.int32)

@@ -27,7 +27,7 @@ from dn3dlib.train.memory import memory_advice, memory_warning
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
-from dn3dlib.train.strategy import choose_precision, choose_strategy
+from dn3dlib.train.strategy import choose_precision, choose_strategy, gpu_of
 from dn3dlib.train.validation import validate
 from dn3dlib.train.watch import Watch
 
@@ -144,6 +144,7 @@ class _Training:
         weights = class_weights([s.label for s in data.of_split("train")], data.classes, run.train.class_weights)
         self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape, weights)
         self.predict_step = make_predict_step(network, strategy, run.clip_shape)
+        self.free = None if gpu_of(strategy) else free_memory()  # of a GPU TensorFlow does not tell what is free
         self.stop = threading.Event()
         self.saved = 0.0  # when, in time.monotonic()
         self.watch = Watch(run, network)
@@ -198,7 +199,7 @@ class _Training:
         except (tf.errors.ResourceExhaustedError, MemoryError) as error:
             raise RunError(
                 f"Memory has run out in epoch {int(self.progress.epoch) + 1} after step {int(self.progress.step)}. "
-                f"{memory_advice(self.network, self.run.train)} The last good checkpoint of {self.run.path} is kept."
+                f"{memory_advice(self.network, self.run.train, self.free)} The last good checkpoint of {self.run.path} is kept."
             ) from error
 
     def _epoch(self, epoch: int, bar) -> dict | None:
@@ -293,9 +294,8 @@ class _Training:
         self._say(f"Training on {self.device}: {self.clips} clips an epoch, {self.steps} steps.")
         self._say(f"Frames are {'held in memory' if isinstance(self.frames, DecodedFrames) else 'read from the disk for each clip'}.")
         self._say(f"The network has {self.network.count_params():,} numbers in {self.run.model.true_depth} layers with weights.")
-        if not tf.config.list_logical_devices("GPU"):  # TensorFlow does not tell what is free there
-            if warning := memory_warning(self.network, self.run.train, free_memory()):
-                print(f"Warning: {warning}", file=sys.stderr)
+        if self.free is not None and (warning := memory_warning(self.network, self.run.train, self.free)):
+            print(f"Warning: {warning}", file=sys.stderr)
         epoch, step = int(self.progress.epoch), int(self.progress.step)
         if epoch + step and epoch < self.run.train.epochs:
             self._say(f"Going on in epoch {epoch + 1} after step {step}.")

@@ -26,7 +26,7 @@ def memory_advice(network: keras.Model, config: TrainConfig, free: int | None = 
     else:
         largest = memory.largest_batch(free)
         fits = f"train.batch_size={largest} is the largest that fits" if largest else "not even one clip fits"
-        sentence += f", but {free / 1e9:.1f} GB are free: {fits}"
+        sentence += f"; {free / 1e9:.1f} GB were free at the start: {fits}"
     if config.recompute:
         return f"{sentence}, or use smaller frames or fewer."
     less = training_memory(network, _BYTES[config.precision], recompute=True)

@@ -12,7 +12,7 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
-from dn3dlib.train.steps import make_optimizer, make_train_step
+from dn3dlib.train.steps import class_weights, make_optimizer, make_train_step
 from dn3dlib.train.strategy import choose_precision, choose_strategy
 
 _SMOOTHING = 0.9  # share of the running mean of the losses that stays at each step
@@ -71,7 +71,8 @@ def lr_range_test(
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
         rising = keras.optimizers.schedules.ExponentialDecay(first, steps - 1, last / first)
         optimizer = make_optimizer(rising, config, network.trainable_variables)
-    step = make_train_step(network, optimizer, strategy, config, (clip.frames, *data.storage.frame_shape))
+    weights = class_weights([s.label for s in data.of_split("train")], data.classes, config.class_weights)
+    step = make_train_step(network, optimizer, strategy, config, (clip.frames, *data.storage.frame_shape), weights)
     losses, smoothed, mean = [], [], 0.0
     with progress_bar(total=steps, desc="range test", unit="step", show=show_progress) as bar:
         for clips, labels in _endless(data, clip, config):

@@ -131,6 +131,7 @@ class Run:
                 f"The checkpoints of {self.path} were made with other settings: {'; '.join(different)}. Put {CONFIG} back as it was, "
                 f"or start a new run with --init-from {self.path}."
             )
+
     def open_data(self, data_dir: Path | None = None) -> DataSet:
         """The run's data set, where it was or at `data_dir`, split as the run split it; another data set as it is split itself."""
         data = DataSet.open(data_dir or self.data["path"])

@@ -43,6 +43,13 @@ def choose_strategy(device: str = "auto") -> tuple[tf.distribute.Strategy, str]:
     return tf.distribute.OneDeviceStrategy(f"/gpu:{number}"), f"{name} ({device})"
 
 
+def gpu_of(strategy: tf.distribute.Strategy) -> str | None:
+    """The number of the GPU that a strategy computes on (the first of several); None on a CPU."""
+    device = strategy.experimental_local_results(strategy.run(lambda: tf.zeros([])))[0].device
+    found = re.search(r"GPU:(\d+)", device)
+    return found[1] if found else None
+
+
 def choose_precision(config: TrainConfig, strategy: tf.distribute.Strategy) -> TrainConfig:
     """`config` with a precision that the device of `strategy` has, in place of `auto`.
 
@@ -52,14 +59,13 @@ def choose_precision(config: TrainConfig, strategy: tf.distribute.Strategy) -> T
     Raises:
         ConfigError: float16 without a GPU.
     """
-    device = strategy.experimental_local_results(strategy.run(lambda: tf.zeros([])))[0].device
-    gpu = re.search(r"GPU:(\d+)", device)
+    gpu = gpu_of(strategy)
     if config.precision == "float16" and not gpu:
         raise ConfigError("train.precision=float16 needs a GPU: use bfloat16, float32 or auto on a CPU.")
     if config.precision != "auto":
         return config
     if gpu:
-        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[int(gpu[1])])
+        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[int(gpu)])
         generation = details.get("compute_capability", (0, 0))
         fastest = "bfloat16" if generation >= (8, 0) else "float16" if generation >= (7, 0) else "float32"
     else:
