@@ -281,7 +281,7 @@ def test_what_cannot_be_done_leaves_no_folder(go, refused, prepared, tmp_path):
         go(tmp_path / "out", 5)
     with pytest.raises(ConfigError, match="The number of folds is 1"):
         go(tmp_path / "out", 1)
-    assert "--folds is 'three', but must be loso or a number" in refused("crossval", "--data", prepared, "--out", tmp_path / "out", "--folds", "three")
+    assert "--folds is 'three', but must be loso or a whole number" in refused("crossval", "--data", prepared, "--out", tmp_path / "out", "--folds", "three")
     assert "There is no prepared data set" in refused("crossval", "--data", tmp_path / "none", "--out", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
