@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig
+from dn3dlib.config import NORMALISATIONS, ClipConfig, ModelConfig, StorageConfig, TrainConfig
 from dn3dlib.data import clips as clips_module
 from dn3dlib.data.catalog import folder_catalog
 from dn3dlib.data.clips import plan_training
@@ -379,3 +379,10 @@ def test_zoom_and_speed_are_looked_at(prepared, tiny, setting):
     alone = dataclasses.replace(tiny.clip, extra_stride=0, crop=0, flip=False, brightness=0.0, **{setting: 0.5})
     found = checks.augmentation_varies(DataSet.open(prepared), alone, 0)
     assert found.passed and ("scale" if setting == "scale" else "frames") in found.values
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_every_normalisation_keeps_its_promise(prepared, tiny, normalisation):
+    clip = dataclasses.replace(tiny.clip, normalisation=normalisation)
+    found = checks.input_statistics(DataSet.open(prepared), clip)
+    assert found.passed, found.sentence

@@ -74,7 +74,7 @@ def training_memory(model: keras.Model, bytes_of_number: int = 4, recompute: boo
 
     On the way back each convolution needs its input and each batch normalisation its own: those are kept, twice what the
     normalisations see. With `recompute` a dense layer keeps its new maps alone. Measured against `benchmarks/memory.py`,
-    which prints both: within a fifth at depth 40 and 100.
+    which prints both: within a quarter at depth 40 and 100.
 
     Args:
         model: of `build_model`.

@@ -31,6 +31,7 @@ _UNITS = {"std": (1, 2, 3, 4), "std_frame": (2, 3, 4)}  # axes of clips that are
 _SLACK = 0.01  # of that mean and deviation
 _PROMISES = {how: f"values from {low} to {high:.4g}, no clip of one value" for how, (low, high) in _RANGES.items()}
 _PROMISES |= {how: f"mean 0 and deviation 1 of each {unit}, no clip of one value" for how, unit in (("std", "clip"), ("std_frame", "frame"))}
+_PROMISES["motion"] = "mean 0 over the frames at each place of a clip, no clip of one value"
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def augmentation_varies(data: DataSet, clip: ClipConfig, seed: int = 0) -> Check
             first, second = one[some], dataclasses.replace(one[some], **{draw: after[some]})
             change = np.abs(_decoded(data, first, clip) - _decoded(data, second, clip)).max(axis=(1, 2, 3, 4))
             values[draw] = float((change > 1e-3).mean()) * len(other) / len(one)
-    undone = "brightness" in values and clip.normalisation in _UNITS
+    undone = "brightness" in values and clip.normalisation in (*_UNITS, "motion")
     same = [draw for draw, share in values.items() if not share and not (undone and draw == "brightness")]
     looked = f"The same sequences were cut and decoded for epochs 1 and 2; drawn at random: {', '.join(values)}."
     if not values:
@@ -257,6 +258,8 @@ def _as_promised(clips: np.ndarray, normalisation: str) -> bool:
     if normalisation in _RANGES:
         low, high = _RANGES[normalisation]
         return bool(clips.min() >= low and clips.max() <= high)
+    if normalisation == "motion":
+        return bool((np.abs(clips.mean(axis=1)) < _SLACK).all())
     axes = _UNITS[normalisation]
     flat = np.ptp(clips, axes) < _ONE_VALUE  # a frame of one colour has no deviation
     return bool((np.abs(clips.mean(axes)) < _SLACK).all() and (flat | (np.abs(clips.std(axes) - 1) < _SLACK)).all())

@@ -107,7 +107,8 @@ def _runs_below(folder: Path) -> list[Path]:
 
 
 def _figures(run: Run) -> dict:
-    history, best = run.history(), best_of(run.history())
+    history = run.history()
+    best = best_of(history)
     figures = {"epochs": len(history), "of_epochs": run.train.epochs}
     if best:
         seconds = sum(row["seconds"] for row in history)

@@ -130,7 +130,7 @@ def _kernel_gradient(x: tf.Tensor, dy: tf.Tensor, shape, strides: tuple[int, ...
     """The gradient by the kernel of `shape` of a convolution of x whose output's gradient is dy.
 
     In bfloat16 on the CPU, TensorFlow 2.21 computes it wrongly for kernels larger than 1×1×1, and may write where it must not
-    (`tests/test_fused.py` shows it): there it is computed in float32.
+    (`benchmarks/README.md`): there it is computed in float32.
     """
     exact = tf.float32 if x.dtype == tf.bfloat16 and _on_cpu() else x.dtype
     found = tf.raw_ops.Conv3DBackpropFilterV2(
