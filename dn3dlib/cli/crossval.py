@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 from dn3dlib.cli.runs import chosen_configs, given_settings
-from dn3dlib.cli.shell import DEVICE, INTERRUPTED, JSON, PRECISION, SETTINGS, app, show
+from dn3dlib.cli.shell import (
+    BATCH_SIZE,
+    DEVICE,
+    EPOCHS,
+    FRAMES,
+    INTERRUPTED,
+    JSON,
+    PRECISION,
+    PRESET,
+    SEED,
+    SETTINGS,
+    app,
+    show,
+)
 from dn3dlib.errors import ConfigError
 
 
@@ -15,11 +28,11 @@ def crossval(
     data: Annotated[Path, typer.Option(help="A prepared data set; its own split does not matter.")],
     out: Annotated[Path, typer.Option(help="The folder of all folds; called again, it does only what is missing.")],
     folds: Annotated[str, typer.Option(help="loso: leave one subject out at a time; or into how many groups the subjects are dealt.")] = "loso",
-    preset: Annotated[str | None, typer.Option(help="Clip, model and training; see `dn3d presets`.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="train.epochs")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="train.batch_size")] = None,
-    frames: Annotated[int | None, typer.Option(help="clip.frames")] = None,
-    seed: Annotated[int | None, typer.Option(help="train.seed")] = None,
+    preset: PRESET = None,
+    epochs: EPOCHS = None,
+    batch_size: BATCH_SIZE = None,
+    frames: FRAMES = None,
+    seed: SEED = None,
     precision: PRECISION = None,
     settings: SETTINGS = None,
     device: DEVICE = "auto",

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from dn3dlib.cli.checks import check_training, find_learning_rate
-from dn3dlib.cli.shell import DEVICE, INTERRUPTED, JSON, PRECISION, SETTINGS, app, show
+from dn3dlib.cli.shell import (
+    BATCH_SIZE,
+    DEVICE,
+    EPOCHS,
+    FRAMES,
+    INTERRUPTED,
+    JSON,
+    PRECISION,
+    PRESET,
+    SEED,
+    SETTINGS,
+    app,
+    show,
+)
 from dn3dlib.config import apply_settings, nearest, to_dict
 from dn3dlib.errors import ConfigError, DataError
 from dn3dlib.places import next_run_dir, run_name
@@ -20,11 +33,11 @@ def train(
         Path | None, typer.Option(help="The run's folder, new (default: in runs/, named by the settings); with --resume that to go on with.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="A prepared data set; with --resume only where it has moved.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Clip, model and training; see `dn3d presets`.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="train.epochs")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="train.batch_size")] = None,
-    frames: Annotated[int | None, typer.Option(help="clip.frames")] = None,
-    seed: Annotated[int | None, typer.Option(help="train.seed")] = None,
+    preset: PRESET = None,
+    epochs: EPOCHS = None,
+    batch_size: BATCH_SIZE = None,
+    frames: FRAMES = None,
+    seed: SEED = None,
     precision: PRECISION = None,
     settings: SETTINGS = None,
     init_from: Annotated[Path | None, typer.Option(help="Start from the best weights of this run.")] = None,

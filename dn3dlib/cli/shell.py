@@ -23,6 +23,11 @@ app = typer.Typer(
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, gpu:0 …")]
 SETTINGS = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as in --set model.depth=40; may be repeated.")]
+PRESET = Annotated[str | None, typer.Option(help="Clip, model and training; see `dn3d presets`.")]
+EPOCHS = Annotated[int | None, typer.Option(help="train.epochs")]
+BATCH_SIZE = Annotated[int | None, typer.Option(help="train.batch_size")]
+FRAMES = Annotated[int | None, typer.Option(help="clip.frames")]
+SEED = Annotated[int | None, typer.Option(help="train.seed")]
 PRECISION = Annotated[str | None, typer.Option(help="train.precision: float32, bfloat16, float16 (GPU), or auto: the fastest here.")]
 INTERRUPTED = 130
 

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from dn3dlib.errors import RunError
-from dn3dlib.train.runs import CHECKPOINTS, Run
+from dn3dlib.train.runs import CHECKPOINTS, Run, rank
 
 _KEPT = 2  # the newest, and the one before it
 _SETTINGS = "settings/.ATTRIBUTES/VARIABLE_VALUE"  # where TensorFlow keeps them in the file
@@ -32,17 +31,12 @@ class Progress:
         """Name → variable."""
         return vars(self)
 
-    def is_best(self, row: dict) -> bool:
-        """Whether an epoch is the best so far, which is remembered, too.
-
-        Highest validation sequence accuracy, then lower loss, then earlier epoch; without validation, the latest.
-        """
+    def keep_if_best(self, row: dict) -> bool:
+        """Remember an epoch's figures if it is the best so far (`runs.rank`; without validation, the latest is), and say whether."""
         if row["validation_loss"] is None:
             return True
-        accuracy, loss = (float(n) for n in self.best)
-        # Compared in float32, as stored: an equal figure of an earlier epoch must not look smaller.
-        new = np.float32(row["validation_sequence_accuracy"]), -np.float32(row["validation_loss"])
-        if new <= (np.float32(accuracy), -np.float32(loss)):
+        accuracy, loss = self.best.numpy()
+        if rank(row) <= (accuracy, -loss):
             return False
         self.best.assign([row["validation_sequence_accuracy"], row["validation_loss"]])
         return True

@@ -3,13 +3,11 @@
 import os
 from pathlib import Path
 
-import numpy as np
-
 from dn3dlib.config import nearest, to_dict
 from dn3dlib.errors import ConfigError, Dn3dError, RunError
 from dn3dlib.files import read_json
 from dn3dlib.places import runs_home
-from dn3dlib.train.runs import CONFIG, ENVIRONMENT, EVALUATION, Run
+from dn3dlib.train.runs import CONFIG, ENVIRONMENT, EVALUATION, Run, rank
 
 # Figures of a row, with their title and form in a table; None where a run has no such figure.
 FIGURES = {
@@ -93,8 +91,7 @@ def best_of(history: list[dict]) -> dict | None:
     judged = [row for row in history if row["validation_loss"] is not None]
     if not judged:
         return history[-1] if history else None
-    # In float32, as training compares them.
-    return max(judged, key=lambda row: (np.float32(row["validation_sequence_accuracy"]), -np.float32(row["validation_loss"]), -row["epoch"]))
+    return max(judged, key=lambda row: (*rank(row), -row["epoch"]))
 
 
 def _runs_below(folder: Path) -> list[Path]:

@@ -274,7 +274,7 @@ class _Training:
         """History, the best network and the events, then the checkpoint: a kill in between only repeats the epoch's end."""
         row = history[-1]
         self.run.write_history(history)
-        if self.progress.is_best(row):
+        if self.progress.keep_if_best(row):
             save_best(self.run, self.network)
         with self.events.as_default(step=row["epoch"]):
             for name, value in row.items():

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig, from_dict, to_dict
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.protocols import LEAKS
@@ -201,6 +203,14 @@ def _number(key: str, text: str) -> float | int | None:
     if text == "":
         return None
     return int(text) if key == "epoch" else float(text)
+
+
+def rank(row: dict) -> tuple[np.float32, np.float32]:
+    """How good an epoch with validation is, the larger the better: its sequence accuracy, then its loss, negated.
+
+    In float32, as checkpoints hold the best so far: an equal figure of an earlier epoch must not look smaller.
+    """
+    return np.float32(row["validation_sequence_accuracy"]), -np.float32(row["validation_loss"])
 
 
 def describe(data: DataSet) -> dict:
