@@ -26,6 +26,12 @@ def runs_home() -> Path:
     return Path(os.environ.get("DN3D_RUNS") or (_checkout() or Path.cwd()) / "runs")
 
 
+def trained_home() -> Path | None:
+    """Where the networks that ship with the kit lie; None: an installation that is no checkout has none."""
+    checkout = _checkout()
+    return checkout / "data" / "trained" if checkout else None
+
+
 def next_run_dir(name: str) -> Path:
     """The first folder `<name>-001`, `-002` … of `runs_home()` that is not there yet."""
     number = 1

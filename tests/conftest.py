@@ -1,6 +1,8 @@
 """What several test files share: where the real data and the reference values lie."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,8 @@ from dn3dlib.data.catalog import Catalog
 from dn3dlib.data.kth import kth_catalog
 from dn3dlib.data.synthetic import make_synthetic
 from dn3dlib.data.video import write_video
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _shared(name: str) -> Path:
@@ -86,6 +90,20 @@ def numbered_video():
         return path
 
     return write
+
+
+@pytest.fixture
+def papermill(tmp_path):
+    """A function that runs a notebook from the project's root; what the kit makes lands in the test's own folder."""
+    homes = {"DN3D_DATA": str(tmp_path / "data"), "DN3D_RUNS": str(tmp_path / "runs")}
+
+    def run(name: str, **parameters: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "papermill", "--no-progress-bar", f"notebooks/{name}.ipynb", str(tmp_path / f"{name}.ipynb")]
+        for parameter, value in parameters.items():
+            command += ["-p", parameter, str(value)]
+        return subprocess.run(command, cwd=ROOT, env=os.environ | homes, capture_output=True, text=True, timeout=500)
+
+    return run
 
 
 @pytest.fixture

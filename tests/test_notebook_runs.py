@@ -1,42 +1,13 @@
 """The notebooks as papermill runs them: with small parameters, and with mistyped ones."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from executed import outputs_of, printed
 
 from dn3dlib.data.examples import make_examples
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.train.runs import Run
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def papermill(tmp_path):
-    """A function that runs a notebook from the project's root; what the kit makes lands in the test's own folder."""
-    homes = {"DN3D_DATA": str(tmp_path / "data"), "DN3D_RUNS": str(tmp_path / "runs")}
-
-    def run(name: str, **parameters: object) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "papermill", "--no-progress-bar", f"notebooks/{name}.ipynb", str(tmp_path / f"{name}.ipynb")]
-        for parameter, value in parameters.items():
-            command += ["-p", parameter, str(value)]
-        return subprocess.run(command, cwd=ROOT, env=os.environ | homes, capture_output=True, text=True, timeout=500)
-
-    return run
-
-
-def outputs_of(notebook: Path) -> list[dict]:
-    outputs = [output for cell in json.loads(notebook.read_text())["cells"] for output in cell.get("outputs", [])]
-    assert not any(output["output_type"] == "error" for output in outputs)
-    return outputs
-
-
-def printed(notebook: Path) -> str:
-    return "".join("".join(output["text"]) for output in outputs_of(notebook) if output["output_type"] == "stream")
 
 
 def test_both_notebooks_in_order_on_a_folder_of_ones_own(papermill, source, tmp_path):
