@@ -1,0 +1,225 @@
+"""What each defect of the published original costs, measured on the synthetic set: small networks are trained, and asked."""
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig, to_dict
+from dn3dlib.data.cache import DecodedFrames
+from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation, plan_training
+from dn3dlib.data.examples import make_examples
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.scan import scan_folder
+from dn3dlib.explain import original
+from dn3dlib.explain.symptoms import split_by_listings
+from dn3dlib.metrics import sequence_votes, softmax, subject_interval
+from dn3dlib.model.densenet3d import build_model
+from dn3dlib.presets import find_preset
+from dn3dlib.progress import progress_bar
+from dn3dlib.train.runs import environment
+from dn3dlib.train.schedule import learning_rate_schedule
+from dn3dlib.train.steps import decayed_variables, l2_penalty, make_optimizer
+from dn3dlib.train.validation import predict_logits
+
+COUNTED_BY_HAND = 400  # clips of the test part as the copied number says; there are more
+PEOPLE = "accuracy on unseen people"
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A training: data, what it reads its frames from, settings, and a change of the network's layers."""
+
+    data: DataSet
+    frames: object  # with the method `clips` of DecodedFrames
+    clip: ClipConfig
+    model: ModelConfig
+    train: TrainConfig
+    change: Callable | None = None  # layer → layer, of `original`
+
+    def network(self) -> keras.Model:
+        """The untrained network."""
+        keras.utils.set_random_seed(self.train.seed)
+        network = build_model(self.model, (self.clip.frames, *self.data.storage.frame_shape), len(self.data.classes))
+        return keras.models.clone_model(network, clone_function=self.change) if self.change else network
+
+
+def measure(data: DataSet, source_dir: Path, seeds: tuple[int, ...] = (0, 1), epochs: int = 4, growth_rate: int = 8) -> dict:
+    """Train the mended network and one with each defect that a training can show, and measure the others otherwise. Taught in notebook 06.
+
+    Args:
+        data: the synthetic set, prepared for the preset quick and split by subject.
+        source_dir: its raw videos.
+        seeds: a training each.
+        epochs, growth_rate: of every training; the rest is as the preset quick says.
+
+    Returns:
+        `settings`, `data` (its fingerprint), `versions`, and `rows`: `case`, `defect`, `measure`, and the figures `mended` and
+        `original`, a list each with one figure a seed, or one in all where no chance is in it.
+    """
+    preset = find_preset("quick")
+    model, config = dataclasses.replace(preset.model, growth_rate=growth_rate), dataclasses.replace(preset.train, epochs=epochs)
+    frames = DecodedFrames(data, ("train", "validation", "test"), show_progress=False)
+    stored = StoredAsOriginal(data, source_dir)
+    rows: dict[tuple, dict] = {}
+    with progress_bar(total=7 * len(seeds) * epochs, desc="measure", unit="epoch") as bar:
+        for seed in seeds:
+            setting = Setting(data, frames, preset.clip, model, dataclasses.replace(config, seed=seed))
+            for case, defect, what, mended, wrong in _of_one_seed(setting, stored, bar):
+                row = rows.setdefault((case, what), {"case": case, "defect": defect, "measure": what, "mended": [], "original": []})
+                row["mended"].append(mended)
+                row["original"].append(wrong)
+    settings = {"preset": preset.name, "seeds": list(seeds), "model": to_dict(model), "train": to_dict(config)}
+    found = {"settings": settings, "data": data.fingerprint, "versions": environment()["packages"]}
+    return found | {"rows": sorted([*rows.values(), *_without_chance(data, preset.clip)], key=lambda row: row["case"])}
+
+
+def _of_one_seed(setting: Setting, stored: "StoredAsOriginal", bar) -> list[tuple]:
+    """Rows (case, defect, measure, mended, original) of one seed."""
+    network, data = train_network(setting, bar), setting.data
+    clips, votes = accuracies(setting, infer(network), "test")
+    one_layer = dataclasses.replace(setting.model, depth=2 * setting.model.blocks + setting.model.blocks + 1)
+    raw = dataclasses.replace(setting.clip, normalisation="none")
+    all_variables = dataclasses.replace(setting.train, weight_decay_on="all")
+    others = {
+        (1, "one layer in each block"): dataclasses.replace(setting, model=one_layer),
+        (3, "weight decay pulls at normalisation too"): dataclasses.replace(setting, train=all_variables),
+        (4, "kernels of deviation 1, raw pixels"): dataclasses.replace(setting, clip=raw, change=original.start_of_kernels),
+        (5, "pooling takes the maximum"): dataclasses.replace(setting, change=original.pool),
+        (8, "nearest pixels, low JPEG quality"): dataclasses.replace(setting, frames=stored),
+    }
+    rows = []
+    for (case, defect), other in others.items():
+        wrong = train_network(other, bar)
+        rows.append((case, defect, PEOPLE, votes, accuracies(other, infer(wrong), "test")[1]))
+        if case == 3:
+            penalty = other.train.weight_decay * float(l2_penalty(wrong.trainable_variables))
+            rows.append((3, "the loss is reported without its L2 term", "nats left out of the reported loss", 0.0, penalty))
+    leak = dataclasses.replace(setting, data=split_by_listings(data, setting.train.seed, held_out=("test",)))
+    wrong = train_network(leak, bar)
+    claimed, true = (accuracies(leak, infer(wrong), split)[1] for split in ("validation", "test"))
+    rows.append((6, "the same people on both sides", "claimed accuracy, against that on unseen people", true, claimed))
+    rows += [(2, "prediction in training mode", what, votes, found) for what, found in in_training_mode(setting, network).items()]
+    return rows + _of_clips(setting, network, clips, votes)
+
+
+def _of_clips(setting: Setting, network: keras.Model, clips: float, votes: float) -> list[tuple]:
+    """Defects 7 and 10: the same answers, counted otherwise."""
+    data, plan = setting.data, plan_evaluation(setting.data, setting.clip, "test")
+    labels = np.array([data.classes.index(s.label) for s in data.sequences])
+    probabilities = softmax(predict_logits(infer(network), data, plan, setting.clip, setting.train.batch_size, frames=setting.frames))
+    right = probabilities.argmax(axis=1) == labels[plan.sequence]
+    sequences, found = sequence_votes(probabilities, plan.sequence)
+    low, high = subject_interval(found.argmax(axis=1) == labels[sequences], [data.sequences[i].subject for i in sequences])
+    counted = [
+        right[original.evaluation_order(len(plan), COUNTED_BY_HAND, setting.train.batch_size, seed)].mean() for seed in range(20)
+    ]
+    return [
+        (7, "clips counted without a vote", PEOPLE, votes, clips),
+        (7, "clips taken for independent", "width of the 95 % interval", high - low, independent_interval(right)),
+        (10, "evaluation shuffled and repeated", "range of 20 evaluations of one network", 0.0, float(np.ptp(counted))),
+    ]
+
+
+def train_network(setting: Setting, bar=None) -> keras.Model:
+    """Train a network by plain Keras calls, which any change of its layers survives; `bar` moves on by each epoch."""
+    network, config, data = setting.network(), setting.train, setting.data
+    plans = [plan_training(data, setting.clip, config.seed, epoch) for epoch in range(1, config.epochs + 1)]
+    steps = sum(math.ceil(len(plan) / config.batch_size) for plan in plans)
+    optimizer = make_optimizer(learning_rate_schedule(config, steps), config, network.trainable_variables)
+    decayed = decayed_variables(network, config.weight_decay_on)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def step(clips, labels):
+        with tf.GradientTape() as tape:
+            cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, network(clips, training=True))
+            loss = tf.reduce_mean(cross_entropy) + config.weight_decay * l2_penalty(decayed)
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+
+    for plan in plans:
+        for clips, labels, _ in batches_of(clip_dataset(data, plan, setting.clip, config.batch_size, setting.frames)):
+            step(clips, labels)
+        if bar is not None:
+            bar.update()
+    return network
+
+
+def infer(network: keras.Model, training: bool = False) -> Callable:
+    """A function: clips → logits, of a plain Keras network."""
+    return tf.function(lambda clips: network(clips, training=training), reduce_retracing=True, autograph=False)
+
+
+def accuracies(setting: Setting, step: Callable, split: str, plan: ClipPlan | None = None) -> tuple[float, float]:
+    """Clip and sequence accuracy on a split, or of the clips of a plan, in its order."""
+    data = setting.data
+    plan = plan_evaluation(data, setting.clip, split) if plan is None else plan
+    labels = np.array([data.classes.index(s.label) for s in data.sequences])
+    probabilities = softmax(predict_logits(step, data, plan, setting.clip, setting.train.batch_size, frames=setting.frames))
+    sequences, votes = sequence_votes(probabilities, plan.sequence)
+    right = probabilities.argmax(axis=1) == labels[plan.sequence]
+    return float(right.mean()), float((votes.argmax(axis=1) == labels[sequences]).mean())
+
+
+def in_training_mode(setting: Setting, network: keras.Model) -> dict[str, float]:
+    """Sequence accuracies on the test part in training mode, by the company that each clip has in its batch.
+
+    The running means and variances, which training mode moves, are put back.
+    """
+    plan, before = plan_evaluation(setting.data, setting.clip, "test"), network.get_weights()
+    mixed = plan[np.random.default_rng(setting.train.seed).permutation(len(plan))]
+    step = infer(network, training=True)
+    found = {"accuracy, batches of mixed clips": accuracies(setting, step, "test", mixed)[1]}
+    hits = []
+    for place in np.unique(plan.sequence):  # as one asks for a video of one's own: its clips alone make the batch
+        hits.append(accuracies(setting, step, "test", plan[plan.sequence == place])[1])
+    network.set_weights(before)
+    return found | {"accuracy, batches of one sequence": float(np.mean(hits))}
+
+
+def independent_interval(right: np.ndarray) -> float:
+    """The width of the 95 % interval of an accuracy, were all clips independent (normal approximation)."""
+    share = right.mean()
+    return float(2 * 1.96 * np.sqrt(share * (1 - share) / len(right)))
+
+
+class StoredAsOriginal:
+    """All frames of a data set of grey videos, read from the raw videos in the original's way; a stand-in for DecodedFrames."""
+
+    def __init__(self, data: DataSet, source_dir: Path):
+        read = {name: original.read_video(Path(source_dir) / name) for name in {s.video for s in data.sequences}}
+        height, width, _ = data.storage.frame_shape
+        self._frames = []
+        for sequence in data.sequences:
+            frames, number = read[sequence.video], int(sequence.id.rsplit("#", 1)[1])  # sequences of equal length, one after the other
+            part = frames[(number - 1) * sequence.frames : number * sequence.frames]
+            self._frames.append(np.stack([original.store_frame(frame, height, width)[..., :1] for frame in part]))
+
+    def clips(self, sequences: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Clips, uint8 (n, frames, height, width, 1), of the sequences at these places, by frame numbers (n, frames)."""
+        return np.stack([self._frames[place][wanted] for place, wanted in zip(sequences, numbers, strict=True)])
+
+
+def _without_chance(data: DataSet, clip: ClipConfig) -> list[dict]:
+    """Defects 9 and 10: what is not seen in a folder of broken videos, and the memory that a shuffle takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        broken = make_examples(Path(folder) / "examples") / "broken"
+        (broken / "good_copy.avi").rename(broken / "good_copy.AVI")
+        scanned = scan_folder(broken, workers=1)["videos"]
+        seen = original.find_videos(broken)
+        read = {row["video"]: len(original.read_video(broken / row["video"])) if row["video"] in seen else 0 for row in scanned}
+    damaged = [row["video"] for row in scanned if not row["usable"]]
+    plan = plan_training(data, clip, 0, 1)
+    held = math.prod((*plan.frames.shape, *data.storage.frame_shape)) / 1e6
+    needed = sum(getattr(plan, field.name).nbytes for field in dataclasses.fields(plan)) / 1e6
+    rows = [
+        (9, "a read error is taken for the end", "damaged videos taken for whole ones", 0, sum(read[name] > 0 for name in damaged)),
+        (9, "what gives no frame, or ends in AVI, is not seen", "videos that vanish without a word", 0, sum(n == 0 for n in read.values())),
+        (10, "the whole set shuffled in memory", "MB held to shuffle an epoch", needed, held),
+    ]
+    return [{"case": case, "defect": defect, "measure": what, "mended": [a], "original": [b]} for case, defect, what, a, b in rows]
