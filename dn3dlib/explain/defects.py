@@ -13,12 +13,12 @@ import tensorflow as tf
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig, to_dict
 from dn3dlib.data.cache import DecodedFrames
 from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation, plan_training
-from dn3dlib.data.examples import make_examples
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.scan import scan_folder
+from dn3dlib.data.sources import read_catalog
 from dn3dlib.explain import original
-from dn3dlib.explain.symptoms import split_by_listings
-from dn3dlib.metrics import sequence_votes, softmax, subject_interval
+from dn3dlib.explain.symptoms import broken_videos, split_by_listings, two_counts
+from dn3dlib.metrics import sequence_votes, softmax
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.presets import find_preset
 from dn3dlib.progress import progress_bar
@@ -27,7 +27,6 @@ from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import decayed_variables, l2_penalty, make_optimizer
 from dn3dlib.train.validation import predict_logits
 
-COUNTED_BY_HAND = 400  # clips of the test part as the copied number says; there are more
 PEOPLE = "accuracy on unseen people"
 
 
@@ -49,12 +48,12 @@ class Setting:
         return keras.models.clone_model(network, clone_function=self.change) if self.change else network
 
 
-def measure(data: DataSet, source_dir: Path, seeds: tuple[int, ...] = (0, 1), epochs: int = 4, growth_rate: int = 8) -> dict:
+def measure(data: DataSet, source_dir: Path | str = "", seeds: tuple[int, ...] = (0, 1), epochs: int = 4, growth_rate: int = 8) -> dict:
     """Train the mended network and one with each defect that a training can show, and measure the others otherwise. Taught in notebook 06.
 
     Args:
         data: the synthetic set, prepared for the preset quick and split by subject.
-        source_dir: its raw videos.
+        source_dir: its raw videos; "": the kit's own.
         seeds: a training each.
         epochs, growth_rate: of every training; the rest is as the preset quick says.
 
@@ -65,7 +64,7 @@ def measure(data: DataSet, source_dir: Path, seeds: tuple[int, ...] = (0, 1), ep
     preset = find_preset("quick")
     model, config = dataclasses.replace(preset.model, growth_rate=growth_rate), dataclasses.replace(preset.train, epochs=epochs)
     frames = DecodedFrames(data, ("train", "validation", "test"), show_progress=False)
-    stored = StoredAsOriginal(data, source_dir)
+    stored = StoredAsOriginal(data, source_dir or read_catalog("synthetic").source_dir)
     rows: dict[tuple, dict] = {}
     with progress_bar(total=7 * len(seeds) * epochs, desc="measure", unit="epoch") as bar:
         for seed in seeds:
@@ -82,7 +81,7 @@ def measure(data: DataSet, source_dir: Path, seeds: tuple[int, ...] = (0, 1), ep
 def _of_one_seed(setting: Setting, stored: "StoredAsOriginal", bar) -> list[tuple]:
     """Rows (case, defect, measure, mended, original) of one seed."""
     network, data = train_network(setting, bar), setting.data
-    clips, votes = accuracies(setting, infer(network), "test")
+    votes = accuracies(setting, infer(network), "test")[1]
     one_layer = dataclasses.replace(setting.model, depth=2 * setting.model.blocks + setting.model.blocks + 1)
     raw = dataclasses.replace(setting.clip, normalisation="none")
     all_variables = dataclasses.replace(setting.train, weight_decay_on="all")
@@ -105,24 +104,22 @@ def _of_one_seed(setting: Setting, stored: "StoredAsOriginal", bar) -> list[tupl
     claimed, true = (accuracies(leak, infer(wrong), split)[1] for split in ("validation", "test"))
     rows.append((6, "the same people on both sides", "claimed accuracy, against that on unseen people", true, claimed))
     rows += [(2, "prediction in training mode", what, votes, found) for what, found in in_training_mode(setting, network).items()]
-    return rows + _of_clips(setting, network, clips, votes)
+    return rows + _of_clips(setting, network)
 
 
-def _of_clips(setting: Setting, network: keras.Model, clips: float, votes: float) -> list[tuple]:
+def _of_clips(setting: Setting, network: keras.Model) -> list[tuple]:
     """Defects 7 and 10: the same answers, counted otherwise."""
     data, plan = setting.data, plan_evaluation(setting.data, setting.clip, "test")
     labels = np.array([data.classes.index(s.label) for s in data.sequences])
     probabilities = softmax(predict_logits(infer(network), data, plan, setting.clip, setting.train.batch_size, frames=setting.frames))
     right = probabilities.argmax(axis=1) == labels[plan.sequence]
-    sequences, found = sequence_votes(probabilities, plan.sequence)
-    low, high = subject_interval(found.argmax(axis=1) == labels[sequences], [data.sequences[i].subject for i in sequences])
-    counted = [
-        right[original.evaluation_order(len(plan), COUNTED_BY_HAND, setting.train.batch_size, seed)].mean() for seed in range(20)
-    ]
+    (clips, too_narrow), (votes, width) = two_counts(data, plan, probabilities).values()
+    too_few = len(plan) * 11 // 12  # clips of the test part, as a number says that was copied by hand
+    orders = [original.evaluation_order(len(plan), too_few, setting.train.batch_size, seed) for seed in range(20)]
     return [
         (7, "clips counted without a vote", PEOPLE, votes, clips),
-        (7, "clips taken for independent", "width of the 95 % interval", high - low, independent_interval(right)),
-        (10, "evaluation shuffled and repeated", "range of 20 evaluations of one network", 0.0, float(np.ptp(counted))),
+        (7, "clips taken for independent", "width of the 95 % interval", width, too_narrow),
+        (10, "evaluation shuffled and repeated", "range of 20 evaluations of one network", 0.0, float(np.ptp([right[o].mean() for o in orders]))),
     ]
 
 
@@ -182,12 +179,6 @@ def in_training_mode(setting: Setting, network: keras.Model) -> dict[str, float]
     return found | {"accuracy, batches of one sequence": float(np.mean(hits))}
 
 
-def independent_interval(right: np.ndarray) -> float:
-    """The width of the 95 % interval of an accuracy, were all clips independent (normal approximation)."""
-    share = right.mean()
-    return float(2 * 1.96 * np.sqrt(share * (1 - share) / len(right)))
-
-
 class StoredAsOriginal:
     """All frames of a data set of grey videos, read from the raw videos in the original's way; a stand-in for DecodedFrames."""
 
@@ -208,8 +199,7 @@ class StoredAsOriginal:
 def _without_chance(data: DataSet, clip: ClipConfig) -> list[dict]:
     """Defects 9 and 10: what is not seen in a folder of broken videos, and the memory that a shuffle takes."""
     with tempfile.TemporaryDirectory() as folder:
-        broken = make_examples(Path(folder) / "examples") / "broken"
-        (broken / "good_copy.avi").rename(broken / "good_copy.AVI")
+        broken = broken_videos(folder)
         scanned = scan_folder(broken, workers=1)["videos"]
         seen = original.find_videos(broken)
         read = {row["video"]: len(original.read_video(broken / row["video"])) if row["video"] in seen else 0 for row in scanned}

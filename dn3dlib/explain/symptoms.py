@@ -5,17 +5,20 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
 from dn3dlib.data.clips import ClipPlan, clip_dataset, plan_evaluation, plan_training
+from dn3dlib.data.examples import make_examples
+from dn3dlib.data.fitting import as_asked
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.sources import read_catalog
 from dn3dlib.explain import original
-from dn3dlib.metrics import softmax
+from dn3dlib.metrics import sequence_votes, softmax, subject_interval
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.places import data_home, next_run_dir
 from dn3dlib.presets import find_preset
@@ -39,6 +42,7 @@ class Witness:
     plan: ClipPlan
     clips: np.ndarray  # float32 (clips, frames, height, width, channels), normalised
     labels: np.ndarray  # int (clips,)
+    probabilities: np.ndarray  # float64 (clips, classes), as the library asks
 
     def answers(self, ask: Callable, places) -> np.ndarray:
         """Probabilities, float64 (n, classes), of the clips at these places, asked together.
@@ -73,7 +77,9 @@ def call_witness(data_dir: str = "", retrain: bool = False, device: str = "auto"
     plan = plan_evaluation(data, run.clip, "test")
     batches = [(clips, labels) for clips, labels, _ in clip_dataset(data, plan, run.clip, run.train.batch_size)]
     clips, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return Witness(run, data, load_best(run), plan, clips, labels)
+    network = load_best(run)
+    probabilities = softmax(network.predict(clips, batch_size=run.train.batch_size, verbose=0))
+    return Witness(run, data, network, plan, clips, labels, probabilities)
 
 
 def parameters_of_block(block: Callable, depth: int) -> int:
@@ -90,8 +96,9 @@ def parameters_of_library_block(depth: int) -> int:
 
 
 def _dense_layer(x, number: int):
+    new = x
     for size, filters in ((1, 48), (3, 12)):
-        new = layers.ReLU()(layers.BatchNormalization()(x if size == 1 else new))
+        new = layers.ReLU()(layers.BatchNormalization()(new))
         new = layers.Conv3D(filters, size, padding="same", use_bias=False)(new)
     return layers.Concatenate()([x, new])
 
@@ -174,6 +181,41 @@ def split_by_listings(data: DataSet, seed: int, held_out: tuple[str, ...] = ()) 
         train |= set(original.first_three_quarters(rng.permutation(listing).tolist())[0])
     rows = [s if s.split in held_out else dataclasses.replace(s, split="train" if s.video in train else other) for s in data.sequences]
     return dataclasses.replace(data, sequences=tuple(rows))
+
+
+def two_counts(data: DataSet, plan: ClipPlan, probabilities: np.ndarray) -> dict[str, tuple[float, float]]:
+    """An accuracy and the width of its 95 % interval, from the same answers: `original` and `mended`. Taught in notebook 06.
+
+    The original counts clips, as if each were independent (normal approximation); the library counts the votes of sequences and draws
+    people. A width is nan where there is one person alone.
+    """
+    labels = np.array([data.classes.index(s.label) for s in data.sequences])
+    right = probabilities.argmax(axis=1) == labels[plan.sequence]
+    share = float(right.mean())
+    sequences, votes = sequence_votes(probabilities, plan.sequence)
+    voted = votes.argmax(axis=1) == labels[sequences]
+    low, high = subject_interval(voted, [data.sequences[i].subject for i in sequences]) or (np.nan, np.nan)
+    width = 2 * 1.96 * np.sqrt(share * (1 - share) / len(right))
+    return {"original": (share, float(width)), "mended": (float(voted.mean()), float(high - low))}
+
+
+def errors_of_storing(frame: np.ndarray, height: int, width: int) -> dict[str, float]:
+    """How far `original.store_frame` is from a careful reduction, in grey levels on average, fault by fault. Taught in notebook 06.
+
+    `frame` is uint8 (height, width, 3), as OpenCV reads it.
+    """
+    careful = as_asked(frame, (height, width), 3, "stretch").astype(int)
+    nearest = cv2.resize(frame, (width, height), interpolation=cv2.INTER_NEAREST)[..., ::-1]
+    stored = original.store_frame(frame, height, width)
+    faults = {"nearest pixels": nearest, "… and JPEG": stored[..., ::-1], "… and blue for red": stored}
+    return {name: float(np.abs(found - careful).mean()) for name, found in faults.items()}
+
+
+def broken_videos(home: Path | str) -> Path:
+    """Make a folder below `home` with a sound video, seven that are not, and one ending in capitals; give it. Taught in notebook 06."""
+    folder = make_examples(Path(home) / "examples") / "broken"
+    (folder / "good_copy.avi").rename(folder / "good_copy.AVI")
+    return folder
 
 
 def times_asked(order: np.ndarray, clips: int) -> dict[str, int]:
