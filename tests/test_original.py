@@ -252,8 +252,8 @@ def test_10_a_plan_is_shuffled_in_a_hundredth_of_the_memory(witness):
 
 
 @pytest.fixture(scope="module")
-def costs(prepared, source) -> dict:
-    return measure(DataSet.open(prepared), source, seeds=(0,), epochs=1, growth_rate=2)
+def costs(witness, source) -> dict:
+    return measure(witness, source, seeds=(0,), epochs=1, growth_rate=2)
 
 
 def test_each_defect_is_measured(costs):

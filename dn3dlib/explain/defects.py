@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig, to_dict
 from dn3dlib.data.cache import DecodedFrames
-from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation, plan_training
+from dn3dlib.data.clips import batches_of, clip_dataset, plan_evaluation, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.scan import scan_folder
 from dn3dlib.data.sources import read_catalog
 from dn3dlib.explain import original
-from dn3dlib.explain.symptoms import broken_videos, split_by_listings, two_counts
-from dn3dlib.metrics import sequence_votes, softmax
+from dn3dlib.explain.symptoms import Witness, broken_videos, bytes_to_shuffle, split_by_listings, two_counts
+from dn3dlib.metrics import softmax
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.presets import find_preset
 from dn3dlib.progress import progress_bar
@@ -48,41 +48,47 @@ class Setting:
         return keras.models.clone_model(network, clone_function=self.change) if self.change else network
 
 
-def measure(data: DataSet, source_dir: Path | str = "", seeds: tuple[int, ...] = (0, 1), epochs: int = 4, growth_rate: int = 8) -> dict:
-    """Train the mended network and one with each defect that a training can show, and measure the others otherwise. Taught in notebook 06.
+def measure(
+    witness: Witness, source_dir: Path | str = "", seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 4, growth_rate: int = 8
+) -> dict:
+    """Measure every defect: those of a training by small networks with and without it, the others on one network. Taught in notebook 06.
 
     Args:
-        data: the synthetic set, prepared for the preset quick and split by subject.
+        witness: the network whose evaluation is done wrongly, and the synthetic set, prepared for the preset quick and split by subject.
         source_dir: its raw videos; "": the kit's own.
-        seeds: a training each.
+        seeds: of the small networks, a training each.
         epochs, growth_rate: of every training; the rest is as the preset quick says.
 
     Returns:
         `settings`, `data` (its fingerprint), `versions`, and `rows`: `case`, `defect`, `measure`, and the figures `mended` and
-        `original`, a list each with one figure a seed, or one in all where no chance is in it.
+        `original`, a list each with one figure a seed, or one in all where nothing is trained.
     """
-    preset = find_preset("quick")
+    preset, data = find_preset("quick"), witness.data
     model, config = dataclasses.replace(preset.model, growth_rate=growth_rate), dataclasses.replace(preset.train, epochs=epochs)
     frames = DecodedFrames(data, ("train", "validation", "test"), show_progress=False)
     stored = StoredAsOriginal(data, source_dir or read_catalog("synthetic").source_dir)
     rows: dict[tuple, dict] = {}
+
+    def note(case: int, defect: str, what: str, mended: float, wrong: float) -> None:
+        row = rows.setdefault((case, what), {"case": case, "defect": defect, "measure": what, "mended": [], "original": []})
+        row["mended"].append(mended)
+        row["original"].append(wrong)
+
     with progress_bar(total=7 * len(seeds) * epochs, desc="measure", unit="epoch") as bar:
         for seed in seeds:
-            setting = Setting(data, frames, preset.clip, model, dataclasses.replace(config, seed=seed))
-            for case, defect, what, mended, wrong in _of_one_seed(setting, stored, bar):
-                row = rows.setdefault((case, what), {"case": case, "defect": defect, "measure": what, "mended": [], "original": []})
-                row["mended"].append(mended)
-                row["original"].append(wrong)
+            for row in _of_one_seed(Setting(data, frames, preset.clip, model, dataclasses.replace(config, seed=seed)), stored, bar):
+                note(*row)
+    for row in (*_of_the_witness(witness), *_of_broken_videos()):
+        note(*row)
     settings = {"preset": preset.name, "seeds": list(seeds), "model": to_dict(model), "train": to_dict(config)}
     found = {"settings": settings, "data": data.fingerprint, "versions": environment()["packages"]}
-    return found | {"rows": sorted([*rows.values(), *_without_chance(data, preset.clip)], key=lambda row: row["case"])}
+    return found | {"rows": sorted(rows.values(), key=lambda row: row["case"])}
 
 
 def _of_one_seed(setting: Setting, stored: "StoredAsOriginal", bar) -> list[tuple]:
-    """Rows (case, defect, measure, mended, original) of one seed."""
-    network, data = train_network(setting, bar), setting.data
-    votes = accuracies(setting, infer(network), "test")[1]
-    one_layer = dataclasses.replace(setting.model, depth=2 * setting.model.blocks + setting.model.blocks + 1)
+    """Rows (case, defect, measure, mended, original) of the defects of a training, of one seed."""
+    mended = accuracy(setting, train_network(setting, bar), "test")
+    one_layer = dataclasses.replace(setting.model, depth=3 * setting.model.blocks + 1)
     raw = dataclasses.replace(setting.clip, normalisation="none")
     all_variables = dataclasses.replace(setting.train, weight_decay_on="all")
     others = {
@@ -95,31 +101,56 @@ def _of_one_seed(setting: Setting, stored: "StoredAsOriginal", bar) -> list[tupl
     rows = []
     for (case, defect), other in others.items():
         wrong = train_network(other, bar)
-        rows.append((case, defect, PEOPLE, votes, accuracies(other, infer(wrong), "test")[1]))
+        rows.append((case, defect, PEOPLE, mended, accuracy(other, wrong, "test")))
         if case == 3:
             penalty = other.train.weight_decay * float(l2_penalty(wrong.trainable_variables))
             rows.append((3, "the loss is reported without its L2 term", "nats left out of the reported loss", 0.0, penalty))
-    leak = dataclasses.replace(setting, data=split_by_listings(data, setting.train.seed, held_out=("test",)))
+    leak = dataclasses.replace(setting, data=split_by_listings(setting.data, setting.train.seed, held_out=("test",)))
     wrong = train_network(leak, bar)
-    claimed, true = (accuracies(leak, infer(wrong), split)[1] for split in ("validation", "test"))
-    rows.append((6, "the same people on both sides", "claimed accuracy, against that on unseen people", true, claimed))
-    rows += [(2, "prediction in training mode", what, votes, found) for what, found in in_training_mode(setting, network).items()]
-    return rows + _of_clips(setting, network)
+    claimed, true = (accuracy(leak, wrong, split) for split in ("validation", "test"))
+    return [*rows, (6, "the same people on both sides", "claimed accuracy, against that on unseen people", true, claimed)]
 
 
-def _of_clips(setting: Setting, network: keras.Model) -> list[tuple]:
-    """Defects 7 and 10: the same answers, counted otherwise."""
-    data, plan = setting.data, plan_evaluation(setting.data, setting.clip, "test")
-    labels = np.array([data.classes.index(s.label) for s in data.sequences])
-    probabilities = softmax(predict_logits(infer(network), data, plan, setting.clip, setting.train.batch_size, frames=setting.frames))
-    right = probabilities.argmax(axis=1) == labels[plan.sequence]
-    (clips, too_narrow), (votes, width) = two_counts(data, plan, probabilities).values()
-    too_few = len(plan) * 11 // 12  # clips of the test part, as a number says that was copied by hand
-    orders = [original.evaluation_order(len(plan), too_few, setting.train.batch_size, seed) for seed in range(20)]
+def _of_the_witness(witness: Witness) -> list[tuple]:
+    """Rows of the defects of an evaluation: one sound network, asked and counted wrongly; and of the memory of a shuffle."""
+    data, plan = witness.data, witness.plan
+    count, batch_size = len(plan), witness.run.train.batch_size
+    mixed = np.random.default_rng(0).permutation(count)
+    batches = [mixed[at : at + batch_size] for at in range(0, count, batch_size)]
+    alone = [np.flatnonzero(plan.sequence == place) for place in np.unique(plan.sequence)]  # as one asks for a video of one's own
+
+    def in_training_mode(groups: list[np.ndarray]) -> float:
+        probabilities = np.empty_like(witness.probabilities)
+        for places in groups:
+            probabilities[places] = witness.answers(original.predict, places)
+        return two_counts(data, plan, probabilities)["mended"][0]
+
+    (clips, too_narrow), (votes, width) = two_counts(data, plan, witness.probabilities).values()
+    right = witness.probabilities.argmax(axis=1) == witness.labels
+    too_few = count - 20  # clips of the test part, as a number says that was copied by hand
+    orders = [original.evaluation_order(count, too_few, batch_size, seed) for seed in range(20)]
+    held, needed = (size / 1e6 for size in bytes_to_shuffle(witness).values())
     return [
+        (2, "training mode, batches of mixed clips", PEOPLE, votes, in_training_mode(batches)),
+        (2, "training mode, one sequence at a time", f"{PEOPLE}, asked one by one", votes, in_training_mode(alone)),
         (7, "clips counted without a vote", PEOPLE, votes, clips),
         (7, "clips taken for independent", "width of the 95 % interval", width, too_narrow),
-        (10, "evaluation shuffled and repeated", "range of 20 evaluations of one network", 0.0, float(np.ptp([right[o].mean() for o in orders]))),
+        (10, "evaluation shuffled and repeated", "range of 20 evaluations", 0.0, float(np.ptp([right[order].mean() for order in orders]))),
+        (10, "the whole set shuffled in memory", "MB held to shuffle an epoch", needed, held),
+    ]
+
+
+def _of_broken_videos() -> list[tuple]:
+    """Rows of the defects of reading: what is not told of a folder of broken videos."""
+    with tempfile.TemporaryDirectory() as folder:
+        broken = broken_videos(folder)
+        scanned = scan_folder(broken, workers=1)["videos"]
+        seen = original.find_videos(broken)
+        read = {row["video"]: len(original.read_video(broken / row["video"])) if row["video"] in seen else 0 for row in scanned}
+    damaged = [row["video"] for row in scanned if not row["usable"]]
+    return [
+        (9, "a read error is taken for the end", "damaged videos taken for whole ones", 0, sum(read[name] > 0 for name in damaged)),
+        (9, "what gives no frame, or ends in AVI, is not seen", "videos that vanish without a word", 0, sum(n == 0 for n in read.values())),
     ]
 
 
@@ -147,36 +178,12 @@ def train_network(setting: Setting, bar=None) -> keras.Model:
     return network
 
 
-def infer(network: keras.Model, training: bool = False) -> Callable:
-    """A function: clips → logits, of a plain Keras network."""
-    return tf.function(lambda clips: network(clips, training=training), reduce_retracing=True, autograph=False)
-
-
-def accuracies(setting: Setting, step: Callable, split: str, plan: ClipPlan | None = None) -> tuple[float, float]:
-    """Clip and sequence accuracy on a split, or of the clips of a plan, in its order."""
-    data = setting.data
-    plan = plan_evaluation(data, setting.clip, split) if plan is None else plan
-    labels = np.array([data.classes.index(s.label) for s in data.sequences])
-    probabilities = softmax(predict_logits(step, data, plan, setting.clip, setting.train.batch_size, frames=setting.frames))
-    sequences, votes = sequence_votes(probabilities, plan.sequence)
-    right = probabilities.argmax(axis=1) == labels[plan.sequence]
-    return float(right.mean()), float((votes.argmax(axis=1) == labels[sequences]).mean())
-
-
-def in_training_mode(setting: Setting, network: keras.Model) -> dict[str, float]:
-    """Sequence accuracies on the test part in training mode, by the company that each clip has in its batch.
-
-    The running means and variances, which training mode moves, are put back.
-    """
-    plan, before = plan_evaluation(setting.data, setting.clip, "test"), network.get_weights()
-    mixed = plan[np.random.default_rng(setting.train.seed).permutation(len(plan))]
-    step = infer(network, training=True)
-    found = {"accuracy, batches of mixed clips": accuracies(setting, step, "test", mixed)[1]}
-    hits = []
-    for place in np.unique(plan.sequence):  # as one asks for a video of one's own: its clips alone make the batch
-        hits.append(accuracies(setting, step, "test", plan[plan.sequence == place])[1])
-    network.set_weights(before)
-    return found | {"accuracy, batches of one sequence": float(np.mean(hits))}
+def accuracy(setting: Setting, network: keras.Model, split: str) -> float:
+    """Sequence accuracy on a split."""
+    plan = plan_evaluation(setting.data, setting.clip, split)
+    step = tf.function(lambda clips: network(clips, training=False), reduce_retracing=True, autograph=False)
+    logits = predict_logits(step, setting.data, plan, setting.clip, setting.train.batch_size, frames=setting.frames)
+    return two_counts(setting.data, plan, softmax(logits))["mended"][0]
 
 
 class StoredAsOriginal:
@@ -194,22 +201,3 @@ class StoredAsOriginal:
     def clips(self, sequences: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Clips, uint8 (n, frames, height, width, 1), of the sequences at these places, by frame numbers (n, frames)."""
         return np.stack([self._frames[place][wanted] for place, wanted in zip(sequences, numbers, strict=True)])
-
-
-def _without_chance(data: DataSet, clip: ClipConfig) -> list[dict]:
-    """Defects 9 and 10: what is not seen in a folder of broken videos, and the memory that a shuffle takes."""
-    with tempfile.TemporaryDirectory() as folder:
-        broken = broken_videos(folder)
-        scanned = scan_folder(broken, workers=1)["videos"]
-        seen = original.find_videos(broken)
-        read = {row["video"]: len(original.read_video(broken / row["video"])) if row["video"] in seen else 0 for row in scanned}
-    damaged = [row["video"] for row in scanned if not row["usable"]]
-    plan = plan_training(data, clip, 0, 1)
-    held = math.prod((*plan.frames.shape, *data.storage.frame_shape)) / 1e6
-    needed = sum(getattr(plan, field.name).nbytes for field in dataclasses.fields(plan)) / 1e6
-    rows = [
-        (9, "a read error is taken for the end", "damaged videos taken for whole ones", 0, sum(read[name] > 0 for name in damaged)),
-        (9, "what gives no frame, or ends in AVI, is not seen", "videos that vanish without a word", 0, sum(n == 0 for n in read.values())),
-        (10, "the whole set shuffled in memory", "MB held to shuffle an epoch", needed, held),
-    ]
-    return [{"case": case, "defect": defect, "measure": what, "mended": [a], "original": [b]} for case, defect, what, a, b in rows]

@@ -3,7 +3,7 @@
 import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from dn3dlib.errors import ConfigError
 from dn3dlib.show.figures import WIDTH, Picture
@@ -37,6 +37,7 @@ def two_curves(x, original, mended, xlabel: str, ylabel: str, *, names=("origina
         ax.set_yscale("log")
     else:
         ax.margins(y=0.12)
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     if isinstance(x[0], str):
         ax.set_xticks(range(len(x)), x, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     else:
