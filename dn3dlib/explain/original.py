@@ -5,6 +5,7 @@ them is what was wrong there. Nothing else in the kit calls them.
 """
 
 import io
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,7 @@ def evaluation_order(clips: int, counted: int, batch_size: int, seed: int) -> np
         batch_size: clips of a batch; every batch is full.
         seed: of the shuffle.
     """
-    endless = tf.data.Dataset.range(clips).shuffle(clips, seed=seed).repeat()
+    rng = np.random.default_rng(seed)
+    endless = (clip for _ in itertools.count() for clip in rng.permutation(clips))
     batches = -(-counted // batch_size)
-    return np.array(list(endless.take(batches * batch_size).as_numpy_iterator()))
+    return np.fromiter(itertools.islice(endless, batches * batch_size), int)
