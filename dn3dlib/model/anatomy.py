@@ -6,6 +6,7 @@ from itertools import groupby
 from math import prod
 
 import keras
+import numpy as np
 
 _DENSE = re.compile(r"block\d+_layer\d+_conv")  # the convolutions of `build_model` that make new maps
 _PART = re.compile(r"clips|stem|block\d+_layer\d+|transition\d+")  # how the names of `build_model` begin; the rest is the head
@@ -68,12 +69,41 @@ def parts(model: keras.Model) -> list[LayerAnatomy]:
         found = _PART.match(row.name)
         return found[0] if found else "head"
 
-    sums = []
-    for name, group in groupby(anatomy(model), part):
-        rows = list(group)
-        totals = {field: sum(getattr(row, field) for row in rows) for field in ("parameters", "flops", "activations")}
-        sums.append(replace(rows[-1], name=name, kind="part", **totals))
-    return sums
+    return [_added_up(name, list(rows)) for name, rows in groupby(anatomy(model), part)]
+
+
+def whole(model: keras.Model) -> LayerAnatomy:
+    """The rows of `anatomy` added up to one; its shape and receptive field are those of the last layer. Taught in notebook 03."""
+    return _added_up("all", anatomy(model))
+
+
+def _added_up(name: str, rows: list[LayerAnatomy]) -> LayerAnatomy:
+    totals = {field: sum(getattr(row, field) for row in rows) for field in ("parameters", "flops", "activations")}
+    return replace(rows[-1], name=name, kind="part", **totals)
+
+
+def field_by_experiment(model: keras.Model, name: str) -> tuple[int, int, int]:
+    """The receptive field of a layer, asked of the network itself. Taught in notebook 03.
+
+    The gradient of the output in the middle by a clip of noise is 0 wherever a value of the clip has no part in it. Where
+    the field reaches over the clip's border, only the part inside is found.
+
+    Args:
+        model: of `build_model`, its weights drawn by chance: a weight that is 0 hides what it sees.
+        name: of a layer with maps.
+
+    Returns:
+        Frames, rows and columns of the clip from the first value that matters to the last.
+    """
+    import tensorflow as tf
+
+    clips = tf.random.stateless_normal((1, *model.input.shape[1:]), seed=(0, 0))
+    with tf.GradientTape() as tape:
+        tape.watch(clips)
+        maps = keras.Model(model.input, model.get_layer(name).output)(clips, training=False)
+        middle = maps[(0, *(size // 2 for size in maps.shape[1:4]))]
+    touched = np.nonzero(tape.gradient(middle, clips)[0])[:3]
+    return tuple(int(np.ptp(places)) + 1 for places in touched)
 
 
 def connections(model: keras.Model) -> dict[str, tuple[str, ...]]:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from dn3dlib.config import ModelConfig
+from dn3dlib.quiet import quiet_when_imported
 from dn3dlib.show.lesson import UNTOUCHED, Exercise
 
+quiet_when_imported("keras")  # and TensorFlow: loaded when an answer is checked, not before
 _NAMES = {"BatchNormalization": "batch normalisation", "ReLU": "ReLU", "Conv3D": "convolution"}
 
 
 def _strided_shape() -> list[int]:
     """(frames, height, width) after a convolution of stride (1, 2, 2), as Keras computes it."""
-    import keras  # TensorFlow is loaded when an answer is checked, not before
+    import keras
 
     layer = keras.layers.Conv3D(24, 3, strides=(1, 2, 2), padding="same")
     return list(layer.compute_output_shape((None, 16, 25, 32, 1))[1:4])

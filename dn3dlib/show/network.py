@@ -1,9 +1,9 @@
 """Pictures and tables of a network: what a kernel does, what the layers are, who reads whom. They compute no result."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
-import keras
 import numpy as np
 from IPython.display import HTML
 from matplotlib.axes import Axes
@@ -12,13 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 
-from dn3dlib.model.anatomy import anatomy, connections, parts
+from dn3dlib.config import ModelConfig
+from dn3dlib.model.anatomy import anatomy, connections, parts, whole
+from dn3dlib.model.densenet3d import build_model
 from dn3dlib.show.figures import ACCENT, WIDTH, Picture
+from dn3dlib.show.players import with_controls
 from dn3dlib.show.tables import table
 
 # Okabe and Ito's colours, and a hatch that says the same once more.
 _FACES = {
-    "clip": {"facecolor": "#D9D9D9", "hatch": ""},
+    "clip": {"facecolor": "white", "hatch": ""},
     "input": {"facecolor": "#56B4E9", "hatch": ""},
     "layer": {"facecolor": "#E69F00", "hatch": "////"},
     "all": {"facecolor": "#009E73", "hatch": "...."},
@@ -46,30 +49,28 @@ def draw_convolution(frames: np.ndarray, kernel: np.ndarray, response: np.ndarra
     for place, (frame, part) in enumerate(zip(frames, kernel, strict=True)):
         _image(figure.add_subplot(grid[0, place]), frame, (0, 1), f"frame {place + 1}" if count > 1 else "frame")
         ax = figure.add_subplot(grid[1, place])
-        _image(ax, part, (-2 * np.abs(kernel).max(), 2 * np.abs(kernel).max()), "its weights")
+        _image(ax, part, (-2 * np.abs(kernel).max(), 2 * np.abs(kernel).max()), "its weight" if part.size == 1 else "its weights")
         for y, x in np.ndindex(part.shape):
-            ax.text(x, y, f"{part[y, x]:g}", ha="center", va="center", fontsize=10)
+            ax.text(x, y, f"{part[y, x]:g}", ha="center", va="center", fontsize=10, color="black" if part[y, x] >= 0 else "white")
     most = max(np.abs(response).max(), 1e-9)
     _image(figure.add_subplot(grid[:, count]), response, (-most, most), "answer (grey: 0)")
-    return Picture(figure, f"{count} frames, a kernel of {' × '.join(map(str, kernel.shape))} weights, and its answer in grey", colours=64)
+    return Picture(figure, f"{count} frames, a kernel of {' × '.join(map(str, kernel.shape))} weights, and its answer in grey")
 
 
-def anatomy_table(model: keras.Model) -> HTML:
+def anatomy_table(model) -> HTML:
     """The parts of a network, a line each, and their sum: shape, parameters, operations, memory, receptive field. Taught in notebook 03.
 
-    Memory is that of all the maps of one clip in float32, in millions of bytes.
+    Memory is that of all the maps of one clip in float32, in millions of bytes; `model` is of `build_model`.
     """
-    rows = parts(model)
     head = ["part", "gives (frames × height × width × channels)", "parameters", "million operations", "MB of maps", "sees (frames × height × width)"]
     lines = [
-        [_in_words(row.name), _times(row.shape), f"{row.parameters:,}", *_cost(row.flops, row.activations), _times(row.receptive_field)]
-        for row in rows
+        [_in_words(row.name), _times(row.shape), f"{row.parameters:,}", f"{row.flops / 1e6:,.1f}", f"{4 * row.activations / 1e6:,.2f}", _times(row.receptive_field)]
+        for row in (*parts(model), whole(model))
     ]
-    sums = [sum(getattr(row, field) for row in rows) for field in ("parameters", "flops", "activations")]
-    return table([head, *lines, ["all", "", f"{sums[0]:,}", *_cost(*sums[1:]), ""]], numbers_from=1)
+    return table([head, *lines], numbers_from=1)
 
 
-def receptive_fields(networks: dict[str, keras.Model]) -> Picture:
+def receptive_fields(networks: dict) -> Picture:
     """How much of the clip each part sees, in frames, rows and columns; a line for each network. Taught in notebook 03.
 
     Args:
@@ -87,10 +88,10 @@ def receptive_fields(networks: dict[str, keras.Model]) -> Picture:
         ax.grid(color="#DDDDDD", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, fontsize="small", loc="lower right")
-    return Picture(figure, f"receptive field of each part in frames, rows and columns: {', '.join(networks)}", colours=128)
+    return Picture(figure, f"receptive field of each part in frames, rows and columns: {', '.join(networks)}", colours=64)
 
 
-def draw_network(model: keras.Model) -> Picture:
+def draw_network(model) -> Picture:
     """A network as it is connected: a row for each block, a box for each layer's new maps, an arc for each reading. Taught in notebook 03.
 
     What is drawn is read off the network's own layers. A box is as high and wide as the maps, and as deep as they have
@@ -130,7 +131,32 @@ def draw_network(model: keras.Model) -> Picture:
     dense = sum(len(links[name]) for block in blocks for name in block[1:])
     counts = ", ".join(str(len(block) - 1) for block in blocks)
     alt = f"drawing of a network: blocks of {counts} dense layers, {dense} connections into them, smaller boxes from block to block"
-    return Picture(figure, alt, colours=256)
+    return Picture(figure, alt, colours=64)
+
+
+def explore(config: ModelConfig, clip_shape: tuple[int, int, int, int]):
+    """Table and drawing of a network below controls for its settings and its clip: each choice builds it. Taught in notebook 03.
+
+    Args:
+        config: what the controls show at the start; what has no control stays as it is.
+        clip_shape: (frames, height, width, channels) at the start; the control `size` sets height and width.
+    """
+    frames, size, _, channels = clip_shape
+
+    def draw(frames: int, size: int, **settings) -> tuple[HTML, Picture]:
+        model = build_model(replace(config, **settings), (frames, size, size, channels), num_classes=6)
+        return anatomy_table(model), draw_network(model)
+
+    return with_controls(
+        draw,
+        depth=(min(config.depth, 40), 10, 40),
+        growth_rate=(config.growth_rate, 4, max(32, config.growth_rate)),
+        bottleneck=config.bottleneck,
+        compression=_first(config.compression, (0.25, 0.5, 0.75, 1.0)),
+        variant=_first(config.variant, ("general", "lite")),
+        frames=(frames, min(4, frames), max(32, frames)),
+        size=_first(size, (32, 64, 96, 128)),
+    )
 
 
 class _Row:
@@ -242,5 +268,5 @@ def _times(numbers) -> str:
     return " × ".join(map(str, numbers))
 
 
-def _cost(flops: int, activations: int) -> tuple[str, str]:
-    return f"{flops / 1e6:,.1f}", f"{4 * activations / 1e6:,.2f}"
+def _first(chosen, choices) -> list:
+    return [chosen, *(choice for choice in choices if choice != chosen)]
