@@ -54,7 +54,7 @@ def draw_convolution(frames: np.ndarray, kernel: np.ndarray, response: np.ndarra
             ax.text(x, y, f"{part[y, x]:g}", ha="center", va="center", fontsize=10, color="black" if part[y, x] >= 0 else "white")
     most = max(np.abs(response).max(), 1e-9)
     _image(figure.add_subplot(grid[:, count]), response, (-most, most), "answer (grey: 0)")
-    return Picture(figure, f"{count} frames, a kernel of {' × '.join(map(str, kernel.shape))} weights, and its answer in grey", colours=64)
+    return Picture(figure, f"{count} frame{'s' * (count > 1)}, a kernel of {' × '.join(map(str, kernel.shape))} weights, and its answer in grey", colours=64)
 
 
 def anatomy_table(model) -> HTML:
