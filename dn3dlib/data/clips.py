@@ -65,7 +65,7 @@ def plan_training(data: DataSet, config: ClipConfig, seed: int, epoch: int, spli
     frames = _frame_numbers(starts, strides, lengths, config)
     plan = ClipPlan(
         sequence=rows,
-        frames=_in_order(frames, config, rng),
+        frames=in_order(frames, config, rng),
         shift=rng.integers(-config.crop, config.crop + 1, (count, 2), dtype=np.int32),
         flip=rng.random(count) < (0.5 if config.flip else 0),
         brightness=(rng.uniform(-1, 1, count) * config.brightness).astype(np.float32),
@@ -97,7 +97,7 @@ def plan_evaluation(data: DataSet, config: ClipConfig, split: str, seed: int = 0
     frames = _frame_numbers(starts, np.full(count, config.stride), lengths, config)
     return ClipPlan(
         sequence=rows,
-        frames=_in_order(frames, config, np.random.default_rng(seed)),
+        frames=in_order(frames, config, np.random.default_rng(seed)),
         shift=np.zeros((count, 2), np.int32),
         flip=np.zeros(count, bool),
         brightness=np.zeros(count, np.float32),
@@ -152,8 +152,8 @@ def _frame_numbers(starts: np.ndarray, strides: np.ndarray, lengths: np.ndarray,
     return padded.astype(np.int32)
 
 
-def _in_order(frames: np.ndarray, config: ClipConfig, rng: np.random.Generator) -> np.ndarray:
-    """Frame numbers (n, frames) of clips in the config's frame order."""
+def in_order(frames: np.ndarray, config: ClipConfig, rng: np.random.Generator) -> np.ndarray:
+    """Frame numbers, int (clips, frames), in the config's frame order; `rng` is drawn from where they are shuffled."""
     if config.frame_order == "shuffled":
         return rng.permuted(frames, axis=1)
     if config.frame_order == "reversed":
