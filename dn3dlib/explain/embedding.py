@@ -4,14 +4,14 @@ import keras
 import numpy as np
 
 from dn3dlib.config import ClipConfig
-from dn3dlib.data.clips import batches_of, clip_dataset, plan_evaluation
+from dn3dlib.data.clips import plan_evaluation
 from dn3dlib.data.manifest import DataSet
-from dn3dlib.explain.features import BATCH, find_layer
+from dn3dlib.explain.features import through
 
 
 def sequence_embedding(
     model: keras.Model, data: DataSet, clip: ClipConfig, split: str, views: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray]:
     """The pooled features that the head's classifier sees, averaged over the clips of each sequence. Taught in notebook 04.
 
     Args:
@@ -23,14 +23,16 @@ def sequence_embedding(
 
     Returns:
         Places of the sequences in `data.sequences`, int (sequences,); and their features, float64 (sequences, features).
+
+    Raises:
+        DataError: the split has no sequences.
     """
-    part = keras.Model(model.input, find_layer(model, "head_pool").output)
+    part = keras.Model(model.input, model.get_layer("head_pool").output)
     plan = plan_evaluation(data, clip, split, views=views)
     sequences, place = np.unique(plan.sequence, return_inverse=True)
-    sums, done = np.zeros((len(sequences), part.output.shape[-1])), 0
-    for clips, _, _ in batches_of(clip_dataset(data, plan, clip, BATCH)):
-        np.add.at(sums, place[done : done + len(clips)], part.predict_on_batch(clips))
-        done += len(clips)
+    sums = np.zeros((len(sequences), part.output.shape[-1]))
+    for rows, features in through(part, data, plan, clip):
+        np.add.at(sums, place[rows], features)
     return sequences, sums / np.bincount(place)[:, None]
 
 

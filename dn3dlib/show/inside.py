@@ -11,6 +11,7 @@ from dn3dlib.show.figures import ACCENT, WIDTH, Picture, frame_strips
 # Okabe and Ito's colours (grey for their yellow, which white paper swallows) and a marker each; more classes begin anew.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
 _MARKERS = "os^DvPX*"
+_STYLES = tuple(zip(_COLOURS, _MARKERS, ("-", "--", "-.", ":") * 2, strict=True))
 _GREY = "#5A5A5A"
 _COLUMNS = 8  # maps beside each other in a grid
 _ENLARGED = 4  # pixels for one of a frame on which a place is marked
@@ -50,15 +51,15 @@ def direction_curves(curves: dict[str, np.ndarray], directions) -> Picture:
     """Answers to a moving bar around a circle, a line each. Taught in notebook 04.
 
     Args:
-        curves: name → (directions,); the first one is drawn strong.
+        curves: name → (directions,); eight at most.
         directions: in degrees, 0 to the right, 90 downwards.
     """
     figure = Figure(figsize=(WIDTH * 0.62, 4.0), dpi=100, facecolor="white", layout="constrained")
     axis = figure.add_subplot(projection="polar")
-    axis.set(theta_direction=-1, thetagrids=[0, 90, 180, 270])  # degrees run clockwise, as rows of a picture run down
-    axis.set_xticks(np.deg2rad([0, 90, 180, 270]), ["to the\nright", "down", "to the\nleft", "up"])
-    styles = zip(_COLOURS, _MARKERS, ("-", "--", "-.", ":") * 2, strict=True)
-    for (name, values), (color, marker, line) in zip(curves.items(), styles, strict=False):
+    axis.set_theta_direction(-1)  # clockwise, as the rows of a picture run down
+    axis.set_xticks(np.deg2rad([0, 90, 180, 270]), ["right", "down", "left", "up"])
+    axis.tick_params(axis="x", pad=9)
+    for (name, values), (color, marker, line) in zip(curves.items(), _STYLES, strict=False):
         closed = np.append(np.arange(len(values)), 0)
         axis.plot(np.deg2rad(directions)[closed], values[closed], color=color, marker=marker, linestyle=line, label=name)
     axis.set_ylim(0, None)
@@ -90,7 +91,7 @@ def map_grid(maps: np.ndarray, title: str = "") -> Picture:
             axis.set_title(str(number), fontsize=8, pad=2)
     figure.colorbar(image, ax=axes.tolist(), label="value", aspect=12, shrink=0.9)
     figure.suptitle(title, fontsize=10)
-    return Picture(figure, f"{title or 'maps'}: {channels} maps of {maps.shape[0]} × {maps.shape[1]} places")
+    return Picture(figure, f"{title or 'maps'}: {channels} maps of {maps.shape[0]} × {maps.shape[1]} places", colours=256)
 
 
 def map_strips(frames: np.ndarray, maps: np.ndarray, numbers, every: int = 2) -> Picture:
@@ -124,7 +125,7 @@ def strongest_strips(clips: dict[str, tuple[np.ndarray, tuple[int, int, int]]], 
     for label, (frames, (time, y, x)) in clips.items():
         start = min(max(time - columns // 2, 0), max(len(frames) - columns, 0))
         shown = np.broadcast_to(frames, (*frames.shape[:3], 3)).repeat(_ENLARGED, axis=1).repeat(_ENLARGED, axis=2)
-        corners = [[_ENLARGED * (c + sign * reach) for c in (x, y)] for sign in (-1, 1)]
+        corners = [[_ENLARGED * (c + sign * reach) + _ENLARGED // 2 for c in (x, y)] for sign in (-1, 1)]
         marked = cv2.rectangle(shown[time].copy(), *corners, tuple(bytes.fromhex(ACCENT[1:])), 2 * _ENLARGED)
         rows[label] = np.stack([marked if place == time else shown[place] for place in range(start, min(start + columns, len(frames)))])
     return frame_strips(rows)
@@ -192,15 +193,15 @@ def sequence_plane(points: np.ndarray, labels: list[str], shares, chosen: int, f
 
 
 def tap_curves(taps: dict[str, np.ndarray]) -> Picture:
-    """Mean absolute weights of convolutions by their place in time, a line each. Taught in notebook 04.
+    """Mean absolute weights of convolutions by their place in time, a line each, eight at most. Taught in notebook 04.
 
     Args:
-        taps: of `explain.connections.tap_strength`; each is drawn as a share of its own mean.
+        taps: name → values as of `explain.connections.tap_strength`; each is drawn as a share of its own mean.
     """
     figure = Figure(figsize=(WIDTH * 0.75, 3.2), dpi=100, facecolor="white", layout="constrained")
     axis = figure.subplots()
-    for (name, values), color, marker in zip(taps.items(), _COLOURS, _MARKERS, strict=False):
-        axis.plot(np.arange(len(values)) - len(values) // 2, values / values.mean(), color=color, marker=marker, label=name)
+    for (name, values), (color, marker, line) in zip(taps.items(), _STYLES, strict=False):
+        axis.plot(np.arange(len(values)) - len(values) // 2, values / values.mean(), color=color, marker=marker, linestyle=line, label=name)
     axis.axhline(1, color=_GREY, linestyle=":")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="frames before (−) and after (+) the middle", ylabel="weight, 1: the layer's mean")
