@@ -6,7 +6,6 @@ import numpy as np
 from dn3dlib.config import nearest
 from dn3dlib.errors import ConfigError
 
-
 _FINE = 8  # rows and columns that maps need to say where something is
 
 

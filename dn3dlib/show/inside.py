@@ -6,12 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dn3dlib.show.figures import ACCENT, WIDTH, Picture, frame_strips
+from dn3dlib.show.figures import ACCENT, LINE_STYLES, WIDTH, Picture, frame_strips
 
-# Okabe and Ito's colours (grey for their yellow, which white paper swallows) and a marker each; more classes begin anew.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
-_MARKERS = "os^DvPX*"
-_STYLES = tuple(zip(_COLOURS, _MARKERS, ("-", "--", "-.", ":") * 2, strict=True))
 _GREY = "#5A5A5A"
 _COLUMNS = 8  # maps beside each other in a grid
 _ENLARGED = 4  # pixels for one of a frame on which a place is marked
@@ -59,9 +55,9 @@ def direction_curves(curves: dict[str, np.ndarray], directions) -> Picture:
     axis.set_theta_direction(-1)  # clockwise, as the rows of a picture run down
     axis.set_xticks(np.deg2rad([0, 90, 180, 270]), ["right", "down", "left", "up"])
     axis.tick_params(axis="x", pad=9)
-    for (name, values), (color, marker, line) in zip(curves.items(), _STYLES, strict=False):
+    for (name, values), style in zip(curves.items(), LINE_STYLES, strict=False):
         closed = np.append(np.arange(len(values)), 0)
-        axis.plot(np.deg2rad(directions)[closed], values[closed], color=color, marker=marker, linestyle=line, label=name)
+        axis.plot(np.deg2rad(directions)[closed], values[closed], label=name, **style)
     axis.set_ylim(0, None)
     axis.tick_params(axis="y", labelsize=7, labelcolor=_GREY)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
@@ -177,8 +173,8 @@ def sequence_plane(points: np.ndarray, labels: list[str], shares, chosen: int, f
     left, right = figure.subfigures(1, 2, width_ratios=(1.7, 1))
     axis = left.subplots()
     for place, label in enumerate(sorted(set(labels))):
-        style = {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
-        axis.plot(*points[[name == label for name in labels]].T, linestyle="", label=label, alpha=0.85, **style)
+        style = LINE_STYLES[place % len(LINE_STYLES)] | {"linestyle": ""}
+        axis.plot(*points[[name == label for name in labels]].T, label=label, alpha=0.85, **style)
     axis.plot(*points[chosen], "o", markersize=17, markerfacecolor="none", markeredgecolor="black", markeredgewidth=2)
     axis.set(xlabel=f"first axis ({shares[0]:.0%} of the variance)", ylabel=f"second axis ({shares[1]:.0%})")
     axis.spines[["top", "right"]].set_visible(False)
@@ -200,8 +196,8 @@ def tap_curves(taps: dict[str, np.ndarray]) -> Picture:
     """
     figure = Figure(figsize=(WIDTH * 0.75, 3.2), dpi=100, facecolor="white", layout="constrained")
     axis = figure.subplots()
-    for (name, values), (color, marker, line) in zip(taps.items(), _STYLES, strict=False):
-        axis.plot(np.arange(len(values)) - len(values) // 2, values / values.mean(), color=color, marker=marker, linestyle=line, label=name)
+    for (name, values), style in zip(taps.items(), LINE_STYLES, strict=False):
+        axis.plot(np.arange(len(values)) - len(values) // 2, values / values.mean(), label=name, **style)
     axis.axhline(1, color=_GREY, linestyle=":")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="frames before (−) and after (+) the middle", ylabel="weight, 1: the layer's mean")
