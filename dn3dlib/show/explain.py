@@ -14,8 +14,8 @@ _OPACITY = 0.6  # of the heat; the frame shows through
 _WATCHABLE = 256  # pixels: the width to which an overlay is enlarged
 _IN_A_ROW, _MOST = 8, 16  # frames of a strip
 _RIGHT, _TOP, _GAP = 66, 30, 3  # pixels around and between the frames of a strip
-_LETTER = 5.5  # pixels, the width of a label's letter
-_NUMBERS = 16  # pixels, above a row
+_LETTER, _LETTER_OF_TITLE = 6, 8  # pixels, the width of a letter
+_NUMBERS = 20  # pixels, above a row
 _STYLES = (
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#D55E00", "marker": "s", "linestyle": "--"},
@@ -29,7 +29,7 @@ def overlay(frames: np.ndarray, heat: np.ndarray, width: int = _WATCHABLE) -> np
     Args:
         frames: uint8 (frames, height, width, 1 or 3).
         heat: float (frames, height, width) from 0 to 1, as `grad_cam` and `Occlusion.heat` give it.
-        width: in pixels, of the result; the height follows. Below the frames' own they are reduced.
+        width: of the result, in pixels; the height follows.
 
     Returns:
         uint8 RGB (frames, height', width', 3): black where the heat is 0, ever brighter to yellow where it is 1.
@@ -38,14 +38,14 @@ def overlay(frames: np.ndarray, heat: np.ndarray, width: int = _WATCHABLE) -> np
         ConfigError: arrays that do not fit each other.
     """
     frames, heat = _checked(frames, heat)
-    large = enlarged(frames, width).astype(np.float32)
+    large = watchable(frames, width).astype(np.float32)
     hot = np.stack([cv2.resize(row, large.shape[2:0:-1], interpolation=cv2.INTER_LINEAR) for row in heat.astype(np.float32)])
     return np.uint8(np.rint((1 - _OPACITY) * large + _OPACITY * 255 * _COLOURS(hot)[..., :3]))
 
 
-def enlarged(frames: np.ndarray, width: int = _WATCHABLE) -> np.ndarray:
-    """Frames, uint8 (frames, height, width, 1 or 3), as RGB of another width; the height follows."""
-    height = max(1, round(frames.shape[1] * width / frames.shape[2]))
+def watchable(frames: np.ndarray, width: int = _WATCHABLE) -> np.ndarray:
+    """Frames, uint8 (frames, height, width, 1 or 3), as RGB of another width; the height follows, even as codecs need it."""
+    height = 2 * max(1, round(frames.shape[1] * width / frames.shape[2] / 2))
     how = cv2.INTER_AREA if width < frames.shape[2] else cv2.INTER_LINEAR
     resized = [cv2.resize(frame, (width, height), interpolation=how).reshape(height, width, -1) for frame in frames]
     return np.broadcast_to(np.stack(resized), (len(frames), height, width, 3))
@@ -68,18 +68,19 @@ def heat_strip(frames: np.ndarray, heats: dict[str, np.ndarray], numbers=None, t
     shown = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MOST)).round().astype(int))
     numbers = np.arange(len(frames)) if numbers is None else np.asarray(numbers)
     columns = min(len(shown), _IN_A_ROW)
-    left = 12 + round(_LETTER * max(map(len, ("clip", *heats))))
+    left = 14 + round(_LETTER * max(map(len, ("clip", *heats))))
     width = (int(WIDTH * DPI) - left - _RIGHT) // _IN_A_ROW - _GAP
-    layers = {"clip": enlarged(frames, width)} | {label: overlay(frames, heat, width) for label, heat in heats.items()}
+    layers = {"clip": watchable(frames, width)} | {label: overlay(frames, heat, width) for label, heat in heats.items()}
     rows = [shown[first : first + columns] for first in range(0, len(shown), columns)]
     tall = layers["clip"].shape[1]
     block = _NUMBERS + len(layers) * (tall + _GAP)
-    size = left + columns * (width + _GAP) + _RIGHT, _TOP + len(rows) * block + _GAP
+    right = left + columns * (width + _GAP)
+    size = max(right + _RIGHT, min(left + _LETTER_OF_TITLE * len(title), int(WIDTH * DPI))), _TOP + len(rows) * block + _GAP
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
     figure.text(left / size[0], 1 - 8 / size[1], title, ha="left", va="top", fontsize=10)
     for row, places in enumerate(rows):
         _draw_block(figure, size, (left, _TOP + row * block), {label: layer[places] for label, layer in layers.items()}, numbers[places])
-    _colour_bar(figure, size)
+    _colour_bar(figure, size, right)
     names = ", ".join(heats)
     return Picture(figure, f"{title or 'heat'}: {len(shown)} frames, and below them the same under the heat of {names}", colours=256)
 
@@ -99,11 +100,11 @@ def _draw_block(figure: Figure, size: tuple[int, int], corner: tuple[int, int], 
         figure.text(x / wide, 1 - (top + _NUMBERS - 2) / tall, str(number), ha="center", va="bottom", fontsize=8)
 
 
-def _colour_bar(figure: Figure, size: tuple[int, int]) -> None:
-    """What the colours mean, to the right of the frames."""
+def _colour_bar(figure: Figure, size: tuple[int, int], right: int) -> None:
+    """What the colours mean, beside the frames, which end at pixel `right`."""
     wide, tall = size
-    long = min(tall - _TOP - 20, 220)
-    ax = figure.add_axes(((wide - _RIGHT + 12) / wide, (tall - _TOP - _NUMBERS - long) / tall, 12 / wide, long / tall))
+    long = min(tall - _TOP - _NUMBERS - 8, 220)
+    ax = figure.add_axes(((right + 12) / wide, (tall - _TOP - _NUMBERS - long) / tall, 12 / wide, long / tall))
     bar = figure.colorbar(ScalarMappable(cmap=_COLOURS), cax=ax, ticks=[0, 1])
     bar.ax.set_yticklabels(["0", "1"], fontsize=8)
     bar.set_label("evidence", fontsize=8, labelpad=-4)
@@ -121,7 +122,8 @@ def evidence_over_time(curves: dict[str, np.ndarray], numbers=None, title: str =
     ax = figure.subplots()
     for (label, curve), style in zip(curves.items(), _STYLES, strict=False):
         ax.plot(range(len(curve)) if numbers is None else numbers, curve, label=label, markersize=5, **style)
-    ax.set(xlabel="frame", ylabel="evidence", title=title, ylim=(min(0, ax.get_ylim()[0]), None))
+    ax.set(xlabel="frame", ylabel="evidence", ylim=(min(0, ax.get_ylim()[0]), None))
+    ax.set_title(title, fontsize=10)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(color="#DDDDDD", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
