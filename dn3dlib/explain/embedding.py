@@ -4,31 +4,24 @@ import keras
 import numpy as np
 
 from dn3dlib.config import ClipConfig
-from dn3dlib.data.clips import plan_evaluation
+from dn3dlib.data.clips import ClipPlan
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.explain.features import through
 
 
-def sequence_embedding(
-    model: keras.Model, data: DataSet, clip: ClipConfig, split: str, views: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def sequence_embedding(model: keras.Model, data: DataSet, plan: ClipPlan, clip: ClipConfig) -> tuple[np.ndarray, np.ndarray]:
     """The pooled features that the head's classifier sees, averaged over the clips of each sequence. Taught in notebook 04.
 
     Args:
         model: of `build_model`.
         data: the prepared data set.
+        plan: the clips, of `plan_evaluation`.
         clip: as the network was trained with.
-        split: train, validation or test.
-        views: clips of each sequence, spread evenly; None: as many as the hop gives.
 
     Returns:
         Places of the sequences in `data.sequences`, int (sequences,); and their features, float64 (sequences, features).
-
-    Raises:
-        DataError: the split has no sequences.
     """
     part = keras.Model(model.input, model.get_layer("head_pool").output)
-    plan = plan_evaluation(data, clip, split, views=views)
     sequences, place = np.unique(plan.sequence, return_inverse=True)
     sums = np.zeros((len(sequences), part.output.shape[-1]))
     for rows, features in through(part, data, plan, clip):
@@ -52,3 +45,17 @@ def in_two_dimensions(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     plane = PCA(2, svd_solver="full").fit(features)
     return plane.transform(features), plane.explained_variance_ratio_
+
+
+def neighbours_alike(features: np.ndarray, labels: list[str]) -> float:
+    """The share of points whose nearest other point has the same label. Taught in notebook 04.
+
+    Args:
+        features: float (points, features), at least two points; distances are Euclidean.
+        labels: of the points.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=1).fit(features).kneighbors(return_distance=False)[:, 0]
+    labels = np.asarray(labels)
+    return float((labels[nearest] == labels).mean())

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from dn3dlib.config import ClipConfig
-from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset, plan_evaluation
+from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError
 from dn3dlib.explain.gradcam import checked_clips
@@ -21,8 +21,7 @@ _BATCH = 16  # clips computed at once
 class Response:
     """What a unit (a channel of a layer) answers to one clip. Taught in notebook 04."""
 
-    sequence: int  # place in the data set's sequences
-    frames: np.ndarray  # int (frames,): the clip's frame numbers in the sequence
+    row: int  # of the clip in the plan
     value: float  # the unit's largest value anywhere in the clip
     peak: tuple[int, int, int]  # where that was: frame of the clip, row, column; the centre of what the unit saw
 
@@ -47,28 +46,26 @@ def feature_maps(model: keras.Model, clips: np.ndarray, layer: str) -> np.ndarra
 
 
 def strongest_clips(
-    model: keras.Model, data: DataSet, clip: ClipConfig, split: str, layer: str, units: Iterable[int], top: int = 4, views: int | None = None
-) -> dict[int, list[Response]]:  # fmt: skip
-    """The clips of a split to which units of a layer answer most, at most one of each sequence. Taught in notebook 04.
+    model: keras.Model, data: DataSet, plan: ClipPlan, clip: ClipConfig, layer: str, units: Iterable[int], top: int = 4
+) -> dict[int, list[Response]]:
+    """The clips to which units of a layer answer most, at most one of each sequence. Taught in notebook 04.
 
-    The data set passes by batch by batch, and nothing is kept but the `top` so far.
+    The clips pass by batch by batch, and nothing is kept but the `top` so far.
 
     Args:
         model: of `build_model`.
         data: the prepared data set.
+        plan: the clips, of `plan_evaluation`; with its `views` there are fewer.
         clip: as the network was trained with.
-        split: train, validation or test.
         layer: any layer with maps, by name.
         units: channels of the layer, counted from 0.
         top: how many clips of each unit.
-        views: clips of each sequence, spread evenly; None: as many as the hop gives.
 
     Returns:
-        For each unit its clips, the strongest first.
+        For each unit its clips, the strongest first; of equals the earlier.
 
     Raises:
         ConfigError: no such layer or unit.
-        DataError: the split has no sequences.
 
     Source: Zeiler and Fergus 2014, *Visualizing and Understanding Convolutional Networks*, figure 2.
     """
@@ -76,18 +73,28 @@ def strongest_clips(
     channels = found.output.shape[-1]
     if not units or not set(units) <= set(range(channels)):
         raise ConfigError(f"The layer {layer} has the units 0 to {channels - 1}, but these are asked for: {units}.")
-    centres = map_centres(model, found)
-    plan = plan_evaluation(data, clip, split, views=views)
-    best = {unit: [] for unit in units}
+    best: dict[int, dict] = {unit: {} for unit in units}  # unit → sequence → value, row, cell
     for rows, maps in through(keras.Model(model.input, found.output), data, plan, clip):
         for row, of_clip in zip(rows, maps, strict=True):
-            for unit in units:
-                values = of_clip[..., unit]
-                cell = np.unravel_index(values.argmax(), values.shape)
-                peak = tuple(int(np.clip(round(line[n]), 0, most - 1)) for line, n, most in zip(centres, cell, model.input.shape[1:4], strict=True))
-                response = Response(int(plan.sequence[row]), plan.frames[row], float(values[cell]), peak)
-                best[unit] = _with(best[unit], response, top)
-    return best
+            for unit, kept in best.items():
+                cell = np.unravel_index(of_clip[..., unit].argmax(), of_clip.shape[:3])
+                _keep(kept, plan.sequence[row], (float(of_clip[..., unit][cell]), row, cell), top)
+    centres = map_centres(model, found)
+    ranked = {unit: sorted(kept.values(), key=lambda one: (-one[0], one[1])) for unit, kept in best.items()}
+    return {unit: [Response(row, value, _place(centres, cell, model)) for value, row, cell in rows] for unit, rows in ranked.items()}
+
+
+def _keep(kept: dict, sequence: int, new: tuple, top: int) -> None:
+    """Note what a clip of a sequence gave, where it is the sequence's strongest and among the `top` strongest; of equals the earlier stays."""
+    if sequence not in kept or new[0] > kept[sequence][0]:
+        kept[sequence] = new
+    if len(kept) > top:
+        del kept[min(reversed(kept), key=lambda name: kept[name][0])]
+
+
+def _place(centres: list[np.ndarray], cell: tuple, model: keras.Model) -> tuple[int, int, int]:
+    """The frame, row and column of the clip on which a cell of a layer's maps is centred."""
+    return tuple(int(np.clip(round(line[n]), 0, most - 1)) for line, n, most in zip(centres, cell, model.input.shape[1:4], strict=True))
 
 
 def through(part: keras.Model, data: DataSet, plan: ClipPlan, clip: ClipConfig) -> Iterator[tuple[range, np.ndarray]]:
@@ -100,10 +107,3 @@ def through(part: keras.Model, data: DataSet, plan: ClipPlan, clip: ClipConfig) 
         yield range(done, done + len(output)), output
         done += len(output)
 
-
-def _with(best: list[Response], new: Response, top: int) -> list[Response]:
-    """The `top` strongest of some responses and a new one, one for each sequence; of equals the earlier stays."""
-    firsts: dict[int, Response] = {}
-    for response in sorted([*best, new], key=lambda response: -response.value):
-        firsts.setdefault(response.sequence, response)
-    return list(firsts.values())[:top]

@@ -51,3 +51,17 @@ def direction_tuning(model: keras.Model, normalisation: str, layer: str, directi
     bars = np.stack([moving_bar(model.input.shape[1:], direction, speed) for direction in directions])
     maps = feature_maps(model, normalise(bars, normalisation), layer)
     return maps.max(axis=(1, 2, 3)).T
+
+
+def direction_preference(answers: np.ndarray) -> np.ndarray:
+    """How much units prefer one direction to its opposite. Taught in notebook 04.
+
+    Args:
+        answers: float (units, directions), positive, of an even number of directions evenly around the circle.
+
+    Returns:
+        float (units,): the largest difference of two opposite directions, as a share of the largest answer; 0: all opposites
+        alike, 1: some direction gets an answer and its opposite none.
+    """
+    opposite = np.roll(answers, answers.shape[1] // 2, axis=1)
+    return np.abs(answers - opposite).max(axis=1) / answers.max(axis=1)

@@ -90,22 +90,19 @@ def map_grid(maps: np.ndarray, title: str = "") -> Picture:
     return Picture(figure, f"{title or 'maps'}: {channels} maps of {maps.shape[0]} × {maps.shape[1]} places", colours=256)
 
 
-def map_strips(frames: np.ndarray, maps: np.ndarray, numbers, every: int = 2) -> Picture:
-    """Frames of a clip above some maps of a layer at the same times; each map has its own scale. Taught in notebook 04.
+def map_strips(frames: np.ndarray, films: dict[str, np.ndarray], every: int = 2) -> Picture:
+    """Frames of a clip above maps of it at the same times; each map has its own scale of colours. Taught in notebook 04.
 
     Args:
         frames: uint8 (frames, height, width, 1 or 3).
-        maps: float32 (frames', height', width', channels), of the same clip.
-        numbers: which maps.
+        films: label → one map over time, float32 (frames', height', width'), with as many frames as the clip or fewer.
         every: frames from one column to the next.
     """
     times = np.arange(0, len(frames), every)
-    places = times * len(maps) // len(frames)
-    size = frames.shape[2:0:-1]
     rows = {"clip": frames[times]}
-    for number in numbers:
-        film = coloured(maps[..., number])
-        rows[f"map {number}"] = np.stack([cv2.resize(film[place], size, interpolation=cv2.INTER_NEAREST) for place in places])
+    for label, film in films.items():
+        large = [cv2.resize(picture, frames.shape[2:0:-1], interpolation=cv2.INTER_NEAREST) for picture in coloured(film)]
+        rows[label] = np.stack(large)[times * len(film) // len(frames)]
     return frame_strips(rows, numbers=times, title="frame of the clip")
 
 

@@ -5,9 +5,13 @@ import shutil
 from pathlib import Path
 
 from dn3dlib.config import nearest
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.prepare import prepare
+from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, read_json, write_json
-from dn3dlib.places import data_home, runs_home, trained_home
+from dn3dlib.places import data_home, next_run_dir, runs_home, trained_home
+from dn3dlib.presets import find_preset
 from dn3dlib.train.runs import BEST, CONFIG, Run
 
 
@@ -39,6 +43,24 @@ def shipped_run(name: str = "honest") -> Run:
             if not _same(source, target):
                 _copy(source, target)
     return Run.open(target)
+
+
+def shipped_data() -> DataSet:
+    """The data set of the shipped networks, `data_home()/synthetic-quick`: the synthetic videos as the preset quick prepares them.
+
+    What is missing of it is made; it takes a minute or two, once.
+    """
+    catalog = read_catalog("synthetic", "").split_by(DEFAULT_PROTOCOLS["synthetic"])
+    return prepare(catalog, data_home() / "synthetic-quick", find_preset("quick").storage)
+
+
+def retrained_run(device: str = "auto") -> Run:
+    """The shipped network, honest, trained anew as it was then, into a new folder of `runs_home()`. Taught in notebook 04."""
+    from dn3dlib.train.loop import train  # TensorFlow is loaded when something is trained, not before
+
+    preset, run_dir = find_preset("quick"), next_run_dir("synthetic-quick")
+    train(shipped_data().path, run_dir, preset.clip, preset.model, preset.train, device=device)
+    return Run.open(run_dir)
 
 
 def _same(source: Path, target: Path) -> bool:
