@@ -90,37 +90,41 @@ def map_grid(maps: np.ndarray, title: str = "") -> Picture:
     return Picture(figure, f"{title or 'maps'}: {channels} maps of {maps.shape[0]} × {maps.shape[1]} places", colours=256)
 
 
-def map_strips(frames: np.ndarray, films: dict[str, np.ndarray], every: int = 2) -> Picture:
+def map_strips(frames: np.ndarray, maps: dict[str, np.ndarray], chosen: list[tuple[str, int]], every: int = 2) -> Picture:
     """Frames of a clip above maps of it at the same times; each map has its own scale of colours. Taught in notebook 04.
 
     Args:
         frames: uint8 (frames, height, width, 1 or 3).
-        films: label → one map over time, float32 (frames', height', width'), with as many frames as the clip or fewer.
+        maps: layer → float32 (frames', height', width', channels), with as many frames as the clip or fewer.
+        chosen: which maps: layer and unit.
         every: frames from one column to the next.
     """
     times = np.arange(0, len(frames), every)
     rows = {"clip": frames[times]}
-    for label, film in films.items():
-        large = [cv2.resize(picture, frames.shape[2:0:-1], interpolation=cv2.INTER_NEAREST) for picture in coloured(film)]
-        rows[label] = np.stack(large)[times * len(film) // len(frames)]
+    for layer, unit in chosen:
+        film = coloured(maps[layer][..., unit])
+        large = [cv2.resize(picture, frames.shape[2:0:-1], interpolation=cv2.INTER_NEAREST) for picture in film]
+        rows[f"{layer.removesuffix('_conv')}\nunit {unit}"] = np.stack(large)[times * len(film) // len(frames)]
     return frame_strips(rows, numbers=times, title="frame of the clip")
 
 
-def strongest_strips(clips: dict[str, tuple[np.ndarray, tuple[int, int, int]]], reach: int, columns: int = 7) -> Picture:
+def strongest_strips(clips: list[np.ndarray], names: list[str], peaks: list[tuple[int, int, int]], reach: int, columns: int = 7) -> Picture:
     """Clips around the place where a unit answered most, a row each, the place marked at its time. Taught in notebook 04.
 
     Args:
-        clips: label → uint8 (frames, height, width, 1 or 3), and the place: frame, row, column.
+        clips: uint8 (frames, height, width, 1 or 3) each, the strongest first.
+        names: of the clips.
+        peaks: the place in each: frame, row, column.
         reach: pixels from the place to the mark's edge.
         columns: frames of each row, those nearest to the place.
     """
     rows = {}
-    for label, (frames, (time, y, x)) in clips.items():
+    for number, (frames, name, (time, y, x)) in enumerate(zip(clips, names, peaks, strict=True), 1):
         start = min(max(time - columns // 2, 0), max(len(frames) - columns, 0))
         shown = np.broadcast_to(frames, (*frames.shape[:3], 3)).repeat(_ENLARGED, axis=1).repeat(_ENLARGED, axis=2)
         corners = [[_ENLARGED * (c + sign * reach) + _ENLARGED // 2 for c in (x, y)] for sign in (-1, 1)]
-        marked = cv2.rectangle(shown[time].copy(), *corners, tuple(bytes.fromhex(ACCENT[1:])), 2 * _ENLARGED)
-        rows[label] = np.stack([marked if place == time else shown[place] for place in range(start, min(start + columns, len(frames)))])
+        cv2.rectangle(shown[time], *corners, tuple(bytes.fromhex(ACCENT[1:])), 2 * _ENLARGED)
+        rows[f"{number}. {name}\nframe {time}"] = shown[start : start + columns]
     return frame_strips(rows)
 
 
@@ -155,19 +159,19 @@ def _write_values(axis, values: np.ndarray, highest: float) -> None:
         axis.text(x, y, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=8, color=colour)
 
 
-def sequence_plane(points: np.ndarray, labels: list[str], shares, chosen: int, frames: np.ndarray, title: str) -> Picture:
+def sequence_plane(points: np.ndarray, sequences: list, shares: np.ndarray, chosen: int, frames: np.ndarray) -> Picture:
     """Sequences as points in a plane, coloured by class; the chosen one ringed, with frames of it beside. Taught in notebook 04.
 
     Args:
         points: float (points, 2).
-        labels: class of each point.
+        sequences: of each point, with `label` and `subject`.
         shares: of the variance that each axis shows, (2,).
         chosen: which point is ringed.
-        frames: uint8 (frames, height, width, 1 or 3) of the chosen one; six are drawn.
-        title: what the frames show.
+        frames: uint8 (frames, height, width, 1 or 3), a clip of the chosen one; six are drawn, evenly spread.
     """
     figure = Figure(figsize=(WIDTH, 4.6), dpi=100, facecolor="white", layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.7, 1))
+    labels = [sequence.label for sequence in sequences]
     axis = left.subplots()
     for place, label in enumerate(sorted(set(labels))):
         style = LINE_STYLES[place % len(LINE_STYLES)] | {"linestyle": ""}
@@ -176,11 +180,11 @@ def sequence_plane(points: np.ndarray, labels: list[str], shares, chosen: int, f
     axis.set(xlabel=f"first axis ({shares[0]:.0%} of the variance)", ylabel=f"second axis ({shares[1]:.0%})")
     axis.spines[["top", "right"]].set_visible(False)
     left.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
-    panels = right.subplots(3, 2).ravel()
-    for panel, time in zip(panels, np.linspace(0, len(frames) - 1, len(panels)).round().astype(int), strict=True):
+    for panel, time in zip(right.subplots(3, 2).flat, np.linspace(0, len(frames) - 1, 6).round().astype(int), strict=True):
         panel.imshow(np.broadcast_to(frames[time], (*frames.shape[1:3], 3)))
         panel.set_title(f"frame {time}", fontsize=8, pad=2)
         panel.set_axis_off()
+    title = f"{labels[chosen]}, {sequences[chosen].subject}"
     right.suptitle(title, fontsize=9)
     return Picture(figure, f"{len(points)} sequences of {len(set(labels))} classes in a plane; ringed: {title}", colours=256)
 

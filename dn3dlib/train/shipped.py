@@ -54,13 +54,34 @@ def shipped_data() -> DataSet:
     return prepare(catalog, data_home() / "synthetic-quick", find_preset("quick").storage)
 
 
-def retrained_run(device: str = "auto") -> Run:
-    """The shipped network, honest, trained anew as it was then, into a new folder of `runs_home()`. Taught in notebook 04."""
-    from dn3dlib.train.loop import train  # TensorFlow is loaded when something is trained, not before
+def chosen_network(run_dir: str = "", retrain: bool = False, device: str = "auto"):
+    """A run to look into, and its best network. Taught in notebook 04.
 
-    preset, run_dir = find_preset("quick"), next_run_dir("synthetic-quick")
-    train(shipped_data().path, run_dir, preset.clip, preset.model, preset.train, device=device)
-    return Run.open(run_dir)
+    Args:
+        run_dir: a run of one's own; empty: the shipped one, honest.
+        retrain: train the shipped one anew, as it was then, into a new folder of `runs_home()`; of no effect on one's own.
+        device: auto, cpu, gpu:0 …: where the network lies.
+
+    Returns:
+        The Run, whose data set is there (that of the shipped one is made if missing), and its keras.Model.
+
+    Raises:
+        RunError: the run cannot be read, or has no network yet.
+        ConfigError: there is no such device.
+    """
+    from dn3dlib.train.best import load_best  # TensorFlow is loaded when a network is, not before
+    from dn3dlib.train.loop import train
+    from dn3dlib.train.strategy import choose_strategy
+
+    if not run_dir:
+        data, preset = shipped_data(), find_preset("quick")
+        run_dir = shipped_run().path
+        if retrain:
+            run_dir = next_run_dir("synthetic-quick")
+            train(data.path, run_dir, preset.clip, preset.model, preset.train, device=device)
+    run = Run.open(run_dir)
+    with choose_strategy(device)[0].scope():
+        return run, load_best(run)
 
 
 def _same(source: Path, target: Path) -> bool:
