@@ -44,7 +44,7 @@ def kernel_film(kernels: np.ndarray, columns: int = 6) -> np.ndarray:
 
 
 def direction_curves(curves: dict[str, np.ndarray], directions) -> Picture:
-    """Answers to a moving bar around a circle, a line each. Taught in notebook 04.
+    """Answers to a moving bar around a circle, a line each, as shares of its largest. Taught in notebook 04.
 
     Args:
         curves: name → (directions,); eight at most.
@@ -57,8 +57,8 @@ def direction_curves(curves: dict[str, np.ndarray], directions) -> Picture:
     axis.tick_params(axis="x", pad=9)
     for (name, values), style in zip(curves.items(), LINE_STYLES, strict=False):
         closed = np.append(np.arange(len(values)), 0)
-        axis.plot(np.deg2rad(directions)[closed], values[closed], label=name, **style)
-    axis.set_ylim(0, None)
+        axis.plot(np.deg2rad(directions)[closed], values[closed] / values.max(), label=name, **style)
+    axis.set(ylim=(0, 1.05), yticks=(0.25, 0.5, 0.75, 1))
     axis.tick_params(axis="y", labelsize=7, labelcolor=_GREY)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return Picture(figure, f"answers to a moving bar by its direction: {', '.join(curves)}", colours=256)
@@ -138,7 +138,7 @@ def connection_matrices(networks: dict[str, list]) -> Picture:
     """
     blocks = max(map(len, networks.values()))
     highest = max(np.nanmax(block.strength) for found in networks.values() for block in found)
-    figure = Figure(figsize=(WIDTH, 0.3 + 2.9 * len(networks)), dpi=100, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.3 + 2.6 * len(networks)), dpi=100, facecolor="white", layout="constrained")
     axes = figure.subplots(len(networks), blocks, squeeze=False)
     for row, (name, found) in zip(axes, networks.items(), strict=True):
         for axis, block in zip(row, found, strict=False):

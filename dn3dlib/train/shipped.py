@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from dn3dlib.config import nearest
-from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.manifest import MANIFEST, DataSet
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
 from dn3dlib.errors import ConfigError, RunError
@@ -50,8 +50,10 @@ def shipped_data() -> DataSet:
 
     What is missing of it is made; it takes a minute or two, once.
     """
-    catalog = read_catalog("synthetic", "").split_by(DEFAULT_PROTOCOLS["synthetic"])
-    return prepare(catalog, data_home() / "synthetic-quick", find_preset("quick").storage)
+    path = data_home() / "synthetic-quick"
+    if (path / MANIFEST).is_file():
+        return DataSet.open(path)
+    return prepare(read_catalog("synthetic", "").split_by(DEFAULT_PROTOCOLS["synthetic"]), path, find_preset("quick").storage)
 
 
 def chosen_network(run_dir: str = "", retrain: bool = False, device: str = "auto"):
