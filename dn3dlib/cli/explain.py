@@ -20,7 +20,7 @@ def explain(
     video: Annotated[Path, typer.Argument(help="A video file of any format.")],
     run: Annotated[Path, typer.Option(help="The run.")],
     out: Annotated[Path, typer.Option(help="A new file: .png for a strip of frames, .mp4 for a video.")],
-    layer: Annotated[str | None, typer.Option(help="Of gradcam: whose maps are weighted; default: the last of at least 8×8 cells.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Of gradcam: whose maps are weighted; default: the last that is fine enough.")] = None,
     target: Annotated[str | None, typer.Option(help="The class to find evidence for; default: the predicted one.")] = None,
     start: Annotated[int | None, typer.Option(help="The clip's first frame, counted from 0; default: the clip in the middle.")] = None,
     method: Annotated[str, typer.Option(help="gradcam, or occlusion: slower, and asks the network in another way.")] = "gradcam",

@@ -18,8 +18,8 @@ def grad_cam(model: keras.Model, clips: np.ndarray, target: int | np.ndarray | N
         model: clips → logits.
         clips: float32 (clips, frames, height, width, channels), normalised as in training.
         target: the class, counted from 0, for all clips or one for each; None: the class that the network predicts.
-        layer: whose maps are weighted; None: the last with at least 8 × 8 cells (`map_layer`). A later layer knows more about
-            the class, an earlier one says more finely where.
+        layer: whose maps are weighted; None: the last before the head, or before the last pooling where that leaves under
+            8 × 8 cells. A later layer knows more about the class, an earlier one says more finely where.
 
     Returns:
         float32 (clips, frames, height, width) from 0 to 1, the largest value of each clip 1; all 0 where nothing speaks

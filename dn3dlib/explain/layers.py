@@ -17,21 +17,27 @@ def map_layers(model: keras.Model) -> list[str]:
 def map_layer(model: keras.Model, name: str | None = None) -> keras.layers.Layer:
     """A layer that gives feature maps, by name.
 
-    None is the last one whose maps have at least 8 rows and 8 columns, or the last of all where none has: a layer before the
-    head knows most about the class, but on small clips its maps are too few cells to say where (of the quick preset 4 × 4).
+    None is the last one; where its maps have fewer than 8 rows or columns, the last one before they were pooled to that. The
+    layer before the head knows most about the class, but of small clips it keeps too few cells to say where (of the
+    quick preset 4 × 4).
 
     Raises:
         ConfigError: there is no such layer, or it gives no maps; the nearest right name is suggested.
     """
     names = map_layers(model)
     if name is None:
-        fine = [n for n in names if min(model.get_layer(n).output.shape[2:4]) >= _FINE]
-        name = (fine or names)[-1]
+        name = _last_fine(model, names)
     if name in names:
         return model.get_layer(name)
     if name in [layer.name for layer in model.layers]:
         raise ConfigError(f"The layer {name} gives no maps over time and space: choose one before it, such as {names[-1]}.")
     raise ConfigError(f"The network has no layer {name!r}: {nearest(name, names)}")
+
+
+def _last_fine(model: keras.Model, names: list[str]) -> str:
+    sizes = [model.get_layer(name).output.shape[2:4] for name in names]
+    larger = [name for name, size in zip(names, sizes, strict=True) if size != sizes[-1]]
+    return larger[-1] if min(sizes[-1]) < _FINE and larger else names[-1]
 
 
 def map_centres(model: keras.Model, layer: keras.layers.Layer) -> list[np.ndarray]:
