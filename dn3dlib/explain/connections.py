@@ -48,7 +48,7 @@ def tap_strength(model: keras.Model) -> dict[str, np.ndarray]:
         For each convolution over several frames, by name: float64 (frames,), from the earliest to the latest.
     """
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv3D) and layer.kernel_size[0] > 1]
-    return {layer.name: np.abs(np.asarray(layer.kernel, np.float64)).mean(axis=(1, 2, 3, 4)) for layer in convolutions}
+    return {layer.name: np.abs(layer.kernel.numpy().astype(np.float64)).mean(axis=(1, 2, 3, 4)) for layer in convolutions}
 
 
 def _origins(tensor) -> list[tuple[str, int]]:
@@ -63,7 +63,7 @@ def _origins(tensor) -> list[tuple[str, int]]:
 def _means(kernel, origins: list[tuple[str, int]]) -> dict[str, float]:
     """The mean absolute weight of a kernel (…, channels, filters) for the channels of each origin."""
     ends = np.cumsum([channels for _, channels in origins])
-    pieces = np.split(np.abs(np.asarray(kernel, np.float64)), ends[:-1], axis=-2)
+    pieces = np.split(np.abs(kernel.numpy().astype(np.float64)), ends[:-1], axis=-2)
     return {_part(name): float(piece.mean()) for (name, _), piece in zip(origins, pieces, strict=True)}
 
 

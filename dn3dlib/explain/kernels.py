@@ -12,7 +12,7 @@ WIDTH = 3.0  # pixels: of the bar
 def first_kernels(model: keras.Model) -> np.ndarray:
     """The kernels of the first convolution, as small films: float32 (kernels, frames, height, width, channels). Taught in notebook 04."""
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv3D))
-    return np.moveaxis(np.asarray(first.kernel), -1, 0)
+    return np.moveaxis(first.kernel.numpy(), -1, 0)
 
 
 def moving_bar(clip_shape: tuple[int, int, int, int], direction: float, speed: float) -> np.ndarray:
