@@ -105,8 +105,18 @@ def plan_evaluation(data: DataSet, config: ClipConfig, split: str, seed: int = 0
     )
 
 
-def check_flip(config: ClipConfig, classes: tuple[str, ...]) -> None:
-    """Raise ConfigError where clips are mirrored though two classes differ by left and right alone, as turn_left and turn_right."""
+def check_augmentation(config: ClipConfig, frame_shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
+    """Raise ConfigError where augmentation takes away what is to be learned.
+
+    That is where pictures of `frame_shape` (height, width, channels) can be shifted by half of a side or more, or where clips are
+    mirrored though two classes differ by left and right alone, as turn_left and turn_right.
+    """
+    smaller = min(frame_shape[:2])
+    if config.crop > 0 and 2 * config.crop >= smaller:
+        raise ConfigError(
+            f"clip.crop={config.crop} shifts pictures by up to half of their smaller side of {smaller} pixels or more, and the action "
+            f"out of them: set it to {max(0, (smaller - 1) // 2)} at most; a sixteenth of the side is usual."
+        )
     if not config.flip or config.flip_despite_sides:
         return
     names = {name.lower(): name for name in classes}
