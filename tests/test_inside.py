@@ -322,7 +322,7 @@ def test_the_place_of_the_peak_is_marked_in_its_frame_alone(time, first):
     frames = np.repeat(np.arange(10, dtype=np.uint8)[:, None, None, None], 32, axis=1).repeat(32, axis=2)
     picture = inside.strongest_strips([frames], ["walking"], [(time, 20, 8)], reach=4)
     images = [image.get_array() for image in picture.figure.images]
-    assert len(images) == 7 and [text.get_text() for text in picture.figure.texts][0] == f"1. walking\nframe {time}"
+    assert len(images) == 7 and [text.get_text() for text in picture.figure.texts][1] == f"1. walking\nframe {time}"
     marked = [n for n, image in enumerate(images) if (image[..., 0].astype(int) - image[..., 2] > 50).any()]
     assert marked == [time - first]
     rows, columns = np.nonzero(images[time - first][..., 0].astype(int) - images[time - first][..., 2] > 50)

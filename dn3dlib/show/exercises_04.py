@@ -101,7 +101,7 @@ EXERCISES = {
     ),
     "connection": Exercise(
         oracle=_connection,
-        cases=((_kernel(1, 1, 1, 3, 2), 2), (_kernel(1, 1, 1, 5, 2), 2), (_kernel(3, 3, 3, 4, 2), 1)),
+        cases=((_kernel(1, 1, 1, 3, 4), 2), (_kernel(1, 1, 1, 5, 3), 2), (_kernel(3, 3, 3, 4, 2), 1)),
         hints=(
             "Which axis of the kernel holds the channels in? The last but one.",
             "kernel[..., before:, :] is the piece that reads the layer's channels, all after the first `before`.",

@@ -105,7 +105,7 @@ def map_strips(frames: np.ndarray, maps: dict[str, np.ndarray], chosen: list[tup
         film = coloured(maps[layer][..., unit])
         large = [cv2.resize(picture, frames.shape[2:0:-1], interpolation=cv2.INTER_NEAREST) for picture in film]
         rows[f"{layer.removesuffix('_conv')}\nunit {unit}"] = np.stack(large)[times * len(film) // len(frames)]
-    return frame_strips(rows, numbers=times, title="frame of the clip")
+    return frame_strips(rows, numbers=times, title="maps below the frames of the clip")
 
 
 def strongest_strips(clips: list[np.ndarray], names: list[str], peaks: list[tuple[int, int, int]], reach: int, columns: int = 7) -> Picture:
@@ -125,7 +125,7 @@ def strongest_strips(clips: list[np.ndarray], names: list[str], peaks: list[tupl
         corners = [[_ENLARGED * (c + sign * reach) + _ENLARGED // 2 for c in (x, y)] for sign in (-1, 1)]
         cv2.rectangle(shown[time], *corners, tuple(bytes.fromhex(ACCENT[1:])), 2 * _ENLARGED)
         rows[f"{number}. {name}\nframe {time}"] = shown[start : start + columns]
-    return frame_strips(rows)
+    return frame_strips(rows, title="around the highest answer")
 
 
 def connection_matrices(networks: dict[str, list]) -> Picture:
