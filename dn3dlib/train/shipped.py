@@ -5,9 +5,13 @@ import shutil
 from pathlib import Path
 
 from dn3dlib.config import nearest
+from dn3dlib.data.manifest import MANIFEST, DataSet
+from dn3dlib.data.prepare import prepare
+from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, read_json, write_json
-from dn3dlib.places import data_home, runs_home, trained_home
+from dn3dlib.places import data_home, next_run_dir, runs_home, trained_home
+from dn3dlib.presets import find_preset
 from dn3dlib.train.runs import BEST, CONFIG, Run
 
 
@@ -39,6 +43,47 @@ def shipped_run(name: str = "honest") -> Run:
             if not _same(source, target):
                 _copy(source, target)
     return Run.open(target)
+
+
+def shipped_data() -> DataSet:
+    """The data set of the shipped networks, `data_home()/synthetic-quick`: the synthetic videos as the preset quick prepares them.
+
+    What is missing of it is made; it takes a minute or two, once.
+    """
+    path = data_home() / "synthetic-quick"
+    if (path / MANIFEST).is_file():
+        return DataSet.open(path)
+    return prepare(read_catalog("synthetic", "").split_by(DEFAULT_PROTOCOLS["synthetic"]), path, find_preset("quick").storage)
+
+
+def chosen_network(run_dir: str = "", retrain: bool = False, device: str = "auto"):
+    """A run to look into, and its best network. Taught in notebook 04.
+
+    Args:
+        run_dir: a run of one's own; empty: the shipped one, honest.
+        retrain: train the shipped one anew, as it was then, into a new folder of `runs_home()`; of no effect on one's own.
+        device: auto, cpu, gpu:0 …: where the network lies.
+
+    Returns:
+        The Run, whose data set is there (that of the shipped one is made if missing), and its keras.Model.
+
+    Raises:
+        RunError: the run cannot be read, or has no network yet.
+        ConfigError: there is no such device.
+    """
+    from dn3dlib.train.best import load_best  # TensorFlow is loaded when a network is, not before
+    from dn3dlib.train.loop import train
+    from dn3dlib.train.strategy import choose_strategy
+
+    if not run_dir:
+        data, preset = shipped_data(), find_preset("quick")
+        run_dir = shipped_run().path
+        if retrain:
+            run_dir = next_run_dir("synthetic-quick")
+            train(data.path, run_dir, preset.clip, preset.model, preset.train, device=device)
+    run = Run.open(run_dir)
+    with choose_strategy(device)[0].scope():
+        return run, load_best(run)
 
 
 def _same(source: Path, target: Path) -> bool:
