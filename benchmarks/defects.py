@@ -3,7 +3,7 @@
     python benchmarks/defects.py
 
 Trains seven small networks on the synthetic set for each seed, does the evaluation of the shipped network wrongly, reads
-broken videos, and writes data/trained/defects.json. Some ten to twenty minutes on two cores.
+broken videos, and writes data/trained/defects.json. Fifteen minutes of processor time, so some ten on two idle cores.
 """
 
 import argparse
