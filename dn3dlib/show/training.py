@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dn3dlib.errors import ConfigError
 from dn3dlib.show.figures import ACCENT, LINE, WIDTH, Picture
+from dn3dlib.show.tables import table
 from dn3dlib.train.checks import Check, gradient_bounds
 from dn3dlib.train.compare import table_cells
 from dn3dlib.train.rates import RangeTest
@@ -27,13 +28,13 @@ _GREY = "#5A5A5A"
 def checks_table(checks: list[Check]) -> HTML:
     """What each check has seen, a line each: passed or failed, what was looked at, what is expected. Taught in notebook 02."""
     lines = [["", "check", "what was seen", "expected"]]
-    return _table(lines + [["✓ passed" if c.passed else "✗ FAILED", c.name, c.sentence, c.expected] for c in checks])
+    return table(lines + [["✓ passed" if c.passed else "✗ FAILED", c.name, c.sentence, c.expected] for c in checks])
 
 
 def runs_table(rows: list[dict]) -> HTML:
     """Runs side by side, of `train.compare.compare_runs`; what cannot be read stands below. Taught in notebook 02."""
     problems = [f"<p>{html.escape(row['name'])}: {html.escape(row['problem'])}</p>" for row in rows if row["problem"]]
-    return HTML(_table(table_cells(rows)).data + "".join(problems))
+    return HTML(table(table_cells(rows)).data + "".join(problems))
 
 
 def gradient_bars(check: Check) -> Picture:
@@ -113,10 +114,3 @@ def _tidy(ax, legend: bool = False) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     if legend:
         ax.legend(frameon=False, fontsize="small")
-
-
-def _table(lines: list[list[str]]) -> HTML:
-    """Lines of texts as a table, the first one its head."""
-    tags = ["th"] + ["td"] * (len(lines) - 1)
-    cells = [[f'<{tag} style="text-align:left">{html.escape(text)}</{tag}>' for text in line] for tag, line in zip(tags, lines, strict=True)]
-    return HTML("<table>" + "".join(f"<tr>{''.join(line)}</tr>" for line in cells) + "</table>")
