@@ -15,7 +15,7 @@ from dn3dlib.errors import RunError
 from dn3dlib.places import notebooks_home
 from dn3dlib.show.tables import table
 
-WORDS_A_MINUTE = 130  # of prose that one thinks about, slower than a novel
+WORDS_A_MINUTE = 200  # of plain prose
 
 
 class Lesson(NamedTuple):
