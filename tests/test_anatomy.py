@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from steps import at_step
 
 from dn3dlib.config import ModelConfig, TrainConfig
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
+from dn3dlib.evaluate import report
 from dn3dlib.model.anatomy import TrainingMemory, anatomy, training_memory
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.presets import PRESETS
-from dn3dlib.train import loop
+from dn3dlib.train import checks, loop, rates
 from dn3dlib.train.memory import memory_advice, memory_warning
 
 
@@ -117,8 +120,8 @@ def test_the_warning_names_the_largest_batch_that_fits(original):
     sentence = memory_warning(original, config, memory.of_batch(20))
     assert "train.batch_size=20 is the largest that fits" in sentence and "train.recompute=true" in sentence
     assert "not even one clip fits" in memory_warning(original, config, 1000)
-    assert "a smaller train.batch_size" in memory_advice(original, config)
-    assert "train.recompute" not in memory_advice(original, TrainConfig(recompute=True))
+    assert "a smaller train.batch_size" in memory_advice(original, config, None)
+    assert "train.recompute" not in memory_advice(original, TrainConfig(recompute=True), None)
 
 
 def test_a_training_that_will_not_fit_is_warned_of_at_the_start(prepared, tiny, tmp_path, monkeypatch, capsys):
@@ -127,23 +130,28 @@ def test_a_training_that_will_not_fit_is_warned_of_at_the_start(prepared, tiny, 
     assert "Warning: Steps of 8 clips take about" in capsys.readouterr().err
 
 
+def run_out(*_) -> None:
+    """As TensorFlow fails where memory runs out."""
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+
 def test_memory_that_runs_out_ends_in_a_sentence_and_loses_nothing(prepared, tiny, tmp_path, monkeypatch):
-    make, done = loop.make_train_step, []
-
-    def make_and_fail(*arguments):
-        step = make(*arguments)
-
-        def failing(*batch):
-            done.append(1)
-            if len(done) == 5:
-                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-            return step(*batch)
-
-        return failing
-
-    monkeypatch.setattr(loop, "make_train_step", make_and_fail)
+    at_step(monkeypatch, 5, run_out)
     with pytest.raises(RunError, match=r"Memory has run out in epoch 2 after step 1\. Steps of 8 clips take .* train.batch_size=\d+ is the largest that fits"):
         loop.train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, device="cpu", show_progress=False)
     monkeypatch.undo()
     history = loop.resume(tmp_path / "run", device="cpu", show_progress=False)
     assert len(history) == 2 and DataSet.open(prepared)
+
+
+def test_memory_that_runs_out_elsewhere_ends_in_a_sentence_too(prepared, trained, tiny, tmp_path, monkeypatch, shell):
+    for module in (checks, rates):
+        monkeypatch.setattr(module, "make_train_step", lambda *_: run_out)
+    settings = ("--batch-size", 8, "--frames", 4, "--set", "clip.hop=4", "--set", "model.growth_rate=2", "--set", "model.depth=7", "--set", "model.blocks=2")
+    for option, where in (("--check", "the checks"), ("--find-learning-rate", "the range test")):
+        status, _, said = shell("train", "--data", prepared, option, "--device", "cpu", *settings)
+        assert status == 2 and f"dn3d: error: Memory has run out in {where}. Steps of 8 clips take about" in said, said
+    monkeypatch.setattr(report, "predict_logits", run_out)
+    run_dir = Path(shutil.copytree(trained, tmp_path / "run"))
+    status, _, said = shell("evaluate", "--run", run_dir, "--device", "cpu", "--batch-size", 5)
+    assert status == 2 and "Memory has run out while 5 clips were evaluated at once: set a smaller --batch-size" in said

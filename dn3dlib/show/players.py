@@ -109,17 +109,29 @@ def _in_size(frames: np.ndarray) -> np.ndarray:
 
 
 def _encoded(frames: np.ndarray, fps: float) -> bytes:
-    """The frames as an MP4 file with a key frame every 12, so that scrubbing answers at once."""
+    """The frames as an MP4 file that fits into a notebook."""
+    for factor in CONSTANT_RATE_FACTORS:
+        data = mp4(frames, fps, factor)
+        if len(data) <= MAX_BYTES * 3 // 4:  # base64 writes three bytes as four letters
+            return data
+    raise ConfigError(f"{len(frames)} frames do not fit into a player of {MAX_BYTES // 1000} KB: show fewer.")
+
+
+def mp4(frames: np.ndarray, fps: float, factor: int = CONSTANT_RATE_FACTORS[0]) -> bytes:
+    """Frames as an MP4 file that browsers play, H.264, with a key frame every 12, so that scrubbing answers at once.
+
+    Args:
+        frames: uint8 RGB (frames, height, width, 3), height and width even.
+        fps: frames shown in a second.
+        factor: constant rate factor; the larger, the coarser and smaller.
+    """
     import imageio.v3 as imageio
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        for factor in CONSTANT_RATE_FACTORS:
-            imageio.imwrite(
-                path, frames, plugin="FFMPEG", fps=fps, codec="libx264", pixelformat="yuv420p", macro_block_size=2,
-                quality=None, ffmpeg_log_level="error",
-                output_params=["-crf", str(factor), "-g", "12", "-movflags", "+faststart", "-threads", "1"],
-            )  # fmt: skip
-            if path.stat().st_size <= MAX_BYTES * 3 // 4:  # base64 writes three bytes as four letters
-                return path.read_bytes()
-    raise ConfigError(f"{len(frames)} frames do not fit into a player of {MAX_BYTES // 1000} KB: show fewer.")
+        imageio.imwrite(
+            path, frames, plugin="FFMPEG", fps=fps, codec="libx264", pixelformat="yuv420p", macro_block_size=2,
+            quality=None, ffmpeg_log_level="error",
+            output_params=["-crf", str(factor), "-g", "12", "-movflags", "+faststart", "-threads", "1"],
+        )  # fmt: skip
+        return path.read_bytes()

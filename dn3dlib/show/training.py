@@ -100,7 +100,7 @@ def compare_curves(histories: dict[str, list[dict]]) -> Picture:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         _tidy(ax)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize="small", ncols=2)
-    return Picture(figure, f"accuracy and losses over epochs of {len(histories)} runs: {', '.join(histories)}", colours=256)
+    return Picture(figure, f"accuracy and losses over epochs of {'1 run' if len(histories) == 1 else f'{len(histories)} runs'}: {', '.join(histories)}", colours=256)
 
 
 def _figure(height: float):
