@@ -76,3 +76,10 @@ def test_each_link_leads_somewhere(path):
 def test_each_notebook_is_listed_and_each_listed_one_is_there(path):
     rows = re.findall(r"^\|[^|]*?(\d\d_\w+)(?:\.ipynb)?[`)]", path.read_text(encoding="utf-8"), flags=re.M)
     assert sorted(set(rows)) == [notebook.stem for notebook in NOTEBOOKS]
+
+
+def test_the_page_tells_the_times_of_every_notebook():
+    """The table is what the command prints; how long computing takes may have changed since."""
+    told = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8").split("## How long it takes", 1)[1].split("\n## ", 1)[0]
+    rows = [[field.strip() for field in line.split("|")[1:-1]] for line in told.splitlines() if line.startswith("| [")]
+    assert [(row[0], row[3]) for row in rows] == [(f"[{one.title}]({one.file})", str(one.exercises)) for one in course()]
