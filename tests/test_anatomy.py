@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 from steps import at_step
@@ -17,7 +15,15 @@ from dn3dlib.config import ModelConfig, TrainConfig
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
 from dn3dlib.evaluate import report
-from dn3dlib.model.anatomy import TrainingMemory, anatomy, training_memory
+from dn3dlib.model.anatomy import (
+    TrainingMemory,
+    anatomy,
+    connections,
+    field_by_experiment,
+    parts,
+    training_memory,
+    whole,
+)
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.presets import PRESETS
 from dn3dlib.train import checks, loop, rates
@@ -63,15 +69,36 @@ def test_receptive_fields_by_experiment(variant):
     model = build_model(ModelConfig(variant=variant, growth_rate=2, depth=8, blocks=2, bottleneck=False), shape, 2)
     rows = {row.name: row for row in anatomy(model)}
     for name in ("stem_conv", "block1_layer1_concat", "block1_layer2_concat"):
-        layer = model.get_layer(name)
-        clips = tf.Variable(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
-        with tf.GradientTape() as tape:
-            maps = keras.Model(model.input, layer.output)(clips, training=False)
-            middle = [size // 2 for size in maps.shape[1:4]]
-            value = tf.reduce_sum(maps[0, middle[0], middle[1], middle[2]] ** 2)
-        touched = np.abs(tape.gradient(value, clips).numpy()[0, ..., 0]) > 0
-        extents = tuple(np.ptp(np.flatnonzero(touched.any(axis=axes))) + 1 for axes in ((1, 2), (0, 2), (0, 1)))
-        assert extents == rows[name].receptive_field, name
+        assert field_by_experiment(model, name) == rows[name].receptive_field, name
+
+
+def test_parts_add_up_to_the_whole(original):
+    rows, sums = parts(original), whole(original)
+    layers = [f"block{block}_layer{layer}" for block in (1, 2, 3) for layer in (1, 2)]
+    order = ["clips", "stem", *layers[:2], "transition1", *layers[2:4], "transition2", *layers[4:], "head"]
+    assert [row.name for row in rows] == order
+    for field in ("parameters", "flops", "activations"):
+        assert sum(getattr(row, field) for row in rows) == getattr(sums, field) == sum(getattr(row, field) for row in anatomy(original))
+    dense = rows[2]
+    assert dense.shape == (16, 25, 30, 36) and dense.receptive_field == (11, 19, 19)
+    assert dense.parameters == 2 * 24 + 24 * 48 + 2 * 48 + 27 * 48 * 12
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("bottleneck", [True, False])
+def test_a_layer_sees_all_before_it_in_its_block_and_nothing_else(bottleneck, dropout):
+    """By names, and by numbers: what it sees adds up to the channels that its first normalisation has."""
+    model = build_model(ModelConfig(growth_rate=2, depth=16, bottleneck=bottleneck, dropout=dropout), (4, 16, 16, 1), 3)
+    links = connections(model)
+    assert list(links)[:2] == ["clips", "stem_pool"] and links["clips"] == () and links["stem_pool"] == ("clips",)
+    for block, source in ((1, "stem_pool"), (2, "transition1_pool"), (3, "transition2_pool")):
+        names = [source, *(name for name in links if name.startswith(f"block{block}_"))]
+        assert len(names) == 1 + (2 if bottleneck else 4)
+        for place, name in enumerate(names[1:], start=1):
+            assert links[name] == tuple(names[:place])
+            first = f"block{block}_layer{place}{'_bottleneck' if bottleneck else ''}_bn"
+            assert sum(model.get_layer(seen).output.shape[-1] for seen in links[name]) == model.get_layer(first).input.shape[-1]
+        assert links["logits" if block == 3 else f"transition{block}_pool"] == tuple(names)
 
 
 def test_memory_grows_as_the_square_of_the_depth_and_recomputed_as_the_depth():

@@ -211,8 +211,8 @@ def _measure(axis, name: str, first: int, second: int, height: float) -> None:
     axis.text(second + 0.4, height, f"{name} {second - first}", color=ACCENT, va="center", fontsize=9)
 
 
-def pixel_values(values: dict[str, np.ndarray]) -> Picture:
-    """How often each pixel value occurs, a panel for each entry: name → array of any shape."""
+def pixel_values(values: dict[str, np.ndarray], quantity: str = "pixel values") -> Picture:
+    """How often each value occurs, a panel for each entry: name → array of any shape; `quantity` says what they are."""
     figure, axes = _chart(1.9, len(values))
     for axis, (name, array) in zip(np.atleast_1d(axes), values.items(), strict=True):
         axis.hist(np.ravel(array), bins=50, color=LINE)
@@ -220,7 +220,7 @@ def pixel_values(values: dict[str, np.ndarray]) -> Picture:
         axis.set_title(name, fontsize=10)
         axis.set_yticks([])
         _finish(axis)
-    return Picture(figure, f"histograms of pixel values: {', '.join(values)}")
+    return Picture(figure, f"histograms of {quantity}: {', '.join(values)}")
 
 
 def action_gallery(columns: int = 6, step: int = 3) -> Picture:
