@@ -188,6 +188,9 @@ def channels_after_blocks(growth_rate, layers, blocks, compression):
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
+        ("00-numbers_of_a_clip", 602_112),
+        ("00-seconds_of_a_clip", 1.2),
+        ("00-ranked", lambda p, c: [name for _, name in sorted(zip(p, c, strict=True), reverse=True)]),
         ("01-clips_of_a_sequence", 6),
         ("01-last_clip", last_clip),
         ("01-normalise_a_clip", (small_clip() - small_clip().mean()) / small_clip().std()),

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "dn3dlib"
 # Each may import from those before it; modules of one folder may import each other.
-ORDER = ("errors", "quiet", "config", "presets", "files", "places", "progress", "data", "model", "metrics", "train", "evaluate", "explain", "show", "cli")
+ORDER = ("errors", "quiet", "config", "presets", "files", "places", "progress", "data", "machine", "model", "metrics", "train", "evaluate", "explain", "show", "cli")
 SILENT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

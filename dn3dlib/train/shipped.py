@@ -12,7 +12,7 @@ from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, read_json, write_json
 from dn3dlib.places import data_home, next_run_dir, runs_home, trained_home
 from dn3dlib.presets import find_preset
-from dn3dlib.train.runs import BEST, CONFIG, Run
+from dn3dlib.train.runs import BEST, CONFIG, EVALUATION, Run
 
 
 def shipped_run(name: str = "honest") -> Run:
@@ -30,13 +30,7 @@ def shipped_run(name: str = "honest") -> Run:
         ConfigError: there is no such network.
         RunError: the kit was installed without its `data/` folder, or the copy cannot be written.
     """
-    home = trained_home()
-    if home is None:
-        raise RunError("The trained networks lie in the kit's folder data/trained, and this installation has none: work in a checkout of the kit.")
-    names = sorted(path.parent.name for path in home.glob(f"*/{BEST}"))
-    if name not in names:
-        raise ConfigError(f"There is no trained network {name!r}: {nearest(name, names)}")
-    source, target = home / name, runs_home() / f"shipped-{name}"
+    source, target = _shipped(name), runs_home() / f"shipped-{name}"
     with plain_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with only_one_at(target, 60):
@@ -84,6 +78,25 @@ def chosen_network(run_dir: str = "", retrain: bool = False, device: str = "auto
     run = Run.open(run_dir)
     with choose_strategy(device)[0].scope():
         return run, load_best(run)
+
+
+def shipped_report(name: str) -> dict:
+    """What a shipped network's evaluation on its own test part gave, as it ships. Taught in notebook 05.
+
+    Raises as `shipped_run`; the report is of `evaluate.report.evaluate`.
+    """
+    return read_json(_shipped(name) / EVALUATION, "evaluation")["test"]
+
+
+def _shipped(name: str) -> Path:
+    """The folder of a network that ships; raises as `shipped_run`."""
+    home = trained_home()
+    if home is None:
+        raise RunError("The trained networks lie in the kit's folder data/trained, and this installation has none: work in a checkout of the kit.")
+    names = sorted(path.parent.name for path in home.glob(f"*/{BEST}"))
+    if name not in names:
+        raise ConfigError(f"There is no trained network {name!r}: {nearest(name, names)}")
+    return home / name
 
 
 def _same(source: Path, target: Path) -> bool:
