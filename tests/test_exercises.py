@@ -149,10 +149,11 @@ def test_functions(answer, sentence, capsys):
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_an_untouched_exercise_waits(name, capsys):
-    untouched = [..., lambda *_: ...] if EXERCISES[name].cases else [...]
-    for answer in untouched:
-        assert EXERCISES[name].check(answer) is False
-        assert capsys.readouterr().out == "not yet: put your answer in the place of the three points.\n"
+    assert EXERCISES[name].check(...) is False
+    assert capsys.readouterr().out == "not yet: put your answer in the place of the three points.\n"
+    if EXERCISES[name].cases:  # a function of which only the body is left to write
+        assert EXERCISES[name].check(lambda *_: ...) is False
+        assert capsys.readouterr().out.startswith("not yet: ")
 
 
 @pytest.mark.parametrize(("name", "wrong", "sentence"), MISTAKES, ids=lambda value: value if isinstance(value, str) else "")
