@@ -51,24 +51,27 @@ def side_by_side(*players: HTML) -> HTML:
     return HTML('<div style="display:flex;flex-wrap:wrap">' + "".join(player.data for player in players) + "</div>")
 
 
-def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool):
-    """A picture below sliders and boxes to tick, drawn anew when one changes.
+def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list):
+    """A picture below sliders, boxes to tick and lists to choose from, drawn anew when one changes.
 
     No Output widget captures anything here: where a notebook runs without a browser, its messages back to the kernel
     are one thing more to wait for.
 
     Args:
         draw: takes a value for each control, by name; gives a `Picture` of `show.figures`.
-        controls: name → (value at the start, lowest, highest) for a slider of whole numbers, or a bool for a box.
+        controls: name → (value at the start, lowest, highest) for a slider of whole numbers, a bool for a box, or a list
+            of the choices, the first of them chosen.
 
     Returns:
         A widget, for the end of a cell.
     """
-    from ipywidgets import Checkbox, Image, IntSlider, VBox
+    from ipywidgets import Checkbox, Dropdown, Image, IntSlider, VBox
 
     def control(name, start):
         if isinstance(start, bool):
             return Checkbox(start, description=name)
+        if isinstance(start, list):
+            return Dropdown(options=start, description=name)
         return IntSlider(*start, description=name, continuous_update=False)  # drawn when it is let go
 
     widgets = {name: control(name, start) for name, start in controls.items()}
