@@ -1,6 +1,7 @@
 """The clips behind the figures of an evaluation: those of one cell of the confusion matrix, and the most certain mistakes."""
 
 import numpy as np
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from dn3dlib.config import nearest
@@ -8,7 +9,7 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.errors import ConfigError
 from dn3dlib.show.figures import DPI, WIDTH, Picture, frame_strips
-from dn3dlib.show.players import with_controls
+from dn3dlib.show.players import play, side_by_side, with_controls
 
 FRAMES = 10  # of each sequence in a strip
 MOST = 5  # sequences in one picture
@@ -80,6 +81,21 @@ def confusion_cells(data: DataSet, report: dict):
     first = {"true": true, "predicted": predicted}
     choices = {name: sorted(report["classes"], key=lambda label, of=of: label != of) for name, of in first.items()}
     return with_controls(lambda true, predicted: cell_strips(data, report, true, predicted), **choices)
+
+
+def beside_right_ones(data: DataSet, report: dict, row: dict) -> HTML:
+    """A sequence at half speed, beside right examples of what it is and of what it was taken for. Taught in notebook 05.
+
+    Args:
+        data: the data set that was evaluated.
+        report: of `evaluate.report.evaluate`.
+        row: of its `predictions`; a class of which nothing is right has no example.
+    """
+    films = [(row, f"{row['label']}, taken for {row['predicted']}" if row["label"] != row["predicted"] else row["label"])]
+    for label in dict.fromkeys((row["label"], row["predicted"])):
+        right = [other for other in report["predictions"] if other["label"] == other["predicted"] == label and other != row]
+        films += [(other, f"{label}, rightly named") for other in right[:1]]
+    return side_by_side(*(play(sequence_frames(data, shown["sequence"]), fps=12.5, label=words) for shown, words in films))
 
 
 def fullest_mistake(report: dict) -> tuple[str, str]:

@@ -1,14 +1,37 @@
 """The networks that ship with the kit, in `data/trained/`: each a run as any other, without its checkpoints."""
 
+import dataclasses
 import filecmp
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from dn3dlib.config import nearest
+from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.one_gait import one_gait_catalog
+from dn3dlib.data.prepare import prepare
+from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, read_json, write_json
 from dn3dlib.places import data_home, runs_home, trained_home
-from dn3dlib.train.runs import BEST, CONFIG, Run
+from dn3dlib.presets import find_preset
+from dn3dlib.train.runs import BEST, CONFIG, EVALUATION, Run
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a shipped network was trained: the preset quick, and what differs from it."""
+
+    data: str  # its prepared data set: synthetic (ten people to train on), one-gait (each person in one gait only)
+    protocol: str  # how that is split for this network
+    epochs: int = 0  # 0: as the preset says
+
+
+RECIPES = {
+    "honest": Recipe("synthetic", "by-subject"),
+    "leaking": Recipe("one-gait", "random-leaky", 30),
+    "mended": Recipe("one-gait", "by-subject", 30),
+}
 
 
 def shipped_run(name: str = "honest") -> Run:
@@ -17,7 +40,8 @@ def shipped_run(name: str = "honest") -> Run:
     A copy, because each look at held-out data is noted in a run's folder, and what ships must stay as it is.
 
     Args:
-        name: a folder of `data/trained/`: honest (split by subject), leaking (its subjects stand on both sides of the split).
+        name: a folder of `data/trained/`: honest (split by subject); leaking (trained on people who were filmed in one gait
+            each, its subjects stand on both sides of the split) and mended (the same people, split by subject).
 
     Returns:
         The run, in `runs_home()/shipped-<name>`; its data set is looked for in `data_home()`.
@@ -26,19 +50,76 @@ def shipped_run(name: str = "honest") -> Run:
         ConfigError: there is no such network.
         RunError: the kit was installed without its `data/` folder, or the copy cannot be written.
     """
-    home = trained_home()
-    if home is None:
-        raise RunError("The trained networks lie in the kit's folder data/trained, and this installation has none: work in a checkout of the kit.")
-    names = sorted(path.parent.name for path in home.glob(f"*/{BEST}"))
-    if name not in names:
-        raise ConfigError(f"There is no trained network {name!r}: {nearest(name, names)}")
-    source, target = home / name, runs_home() / f"shipped-{name}"
+    source, target = _shipped(name), runs_home() / f"shipped-{name}"
     with plain_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with only_one_at(target, 60):
             if not _same(source, target):
                 _copy(source, target)
     return Run.open(target)
+
+
+def shipped_data(name: str = "honest", show_progress: bool = True) -> DataSet:
+    """The prepared data set of a shipped network, drawn and prepared where it is missing, as the network's run splits it.
+
+    Args:
+        name: of RECIPES.
+
+    Raises:
+        ConfigError: there is no such network.
+        DataError, Dn3dError: as `data.prepare.prepare`.
+    """
+    recipe = _recipe(name)
+    catalog = one_gait_catalog() if recipe.data == "one-gait" else read_catalog(recipe.data).split_by(DEFAULT_PROTOCOLS[recipe.data])
+    data = prepare(catalog, data_home() / f"{recipe.data}-quick", find_preset("quick").storage, show_progress=show_progress)
+    return data.as_split_by(recipe.protocol, data.seed)
+
+
+def retrain(name: str, run_dir: Path, *, epochs: int = 0, device: str = "auto", show_progress: bool = True) -> Run:
+    """Train a shipped network anew, as it was trained. Taught in notebook 05.
+
+    Args:
+        name: of RECIPES.
+        run_dir: the new run's folder.
+        epochs: 0: as it was.
+        device, show_progress: as `train.loop.train`.
+
+    Raises:
+        ConfigError: there is no such network.
+        RunError, DataError: as `train.loop.train`.
+    """
+    from dn3dlib.train.loop import train
+
+    recipe, preset = _recipe(name), find_preset("quick")
+    config = dataclasses.replace(preset.train, epochs=epochs or recipe.epochs or preset.train.epochs)
+    data = shipped_data(name, show_progress)
+    train(data.path, run_dir, preset.clip, preset.model, config, protocol=recipe.protocol, device=device, show_progress=show_progress)
+    return Run.open(run_dir)
+
+
+def _recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise ConfigError(f"There is no trained network {name!r}: {nearest(name, RECIPES)}")
+    return RECIPES[name]
+
+
+def shipped_report(name: str) -> dict:
+    """What a shipped network's evaluation on its own test part gave, as it ships. Taught in notebook 05.
+
+    Raises as `shipped_run`; the report is of `evaluate.report.evaluate`.
+    """
+    return read_json(_shipped(name) / EVALUATION, "evaluation")["test"]
+
+
+def _shipped(name: str) -> Path:
+    """The folder of a network that ships; raises as `shipped_run`."""
+    home = trained_home()
+    if home is None:
+        raise RunError("The trained networks lie in the kit's folder data/trained, and this installation has none: work in a checkout of the kit.")
+    names = sorted(path.parent.name for path in home.glob(f"*/{BEST}"))
+    if name not in names:
+        raise ConfigError(f"There is no trained network {name!r}: {nearest(name, names)}")
+    return home / name
 
 
 def _same(source: Path, target: Path) -> bool:
