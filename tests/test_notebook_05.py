@@ -23,11 +23,11 @@ def test_a_run_of_ones_own_is_evaluated_and_each_look_is_noted(papermill, traine
     assert f"{len(report['mistakes'])} of {report['sequences']} sequences are wrong" in text
 
     unseen = DataSet.open(tmp_path / "data" / "unseen-2-quick")
-    assert len(unseen.sequences) == 2 * 3 * 2 * 2 and not (tmp_path / "data" / "one-gait-quick").exists()
+    assert len(unseen.sequences) == 2 * 3 * 2 * 4 and not (tmp_path / "data" / "one-gait-quick").exists()
     for name in ("leaking", "mended"):
         uses = read_uses(tmp_path / "runs" / f"shipped-{name}")
         assert [use["fingerprint"] for use in uses] == [unseen.fingerprint], "asked once, on the unseen people"
     people = re.search(r"accuracy of each person: (.+)", text)[1].split()
-    assert len(people) == 2 and all(0 <= float(share) <= 1 for share in people)
+    assert len(people) == 3 and all(0 <= float(share) <= 1 for share in people)
     films = [html for output in outputs_of(tmp_path / "05_evaluate.ipynb") if "<video" in (html := output.get("data", {}).get("text/html", ""))]
     assert len(films) == 1

@@ -34,7 +34,7 @@ def intervals(rows: dict[str, dict[str, tuple]], title: str = "") -> Picture:
             place = names.index(name)
             spread = 0.24 * (list(series).index(name) - (len(series) - 1) / 2)
             style = _STYLES[place] | {"linestyle": ""}
-            low, high = interval or (accuracy, accuracy)
+            low, high = (accuracy, accuracy) if interval is None else interval
             error = [[max(accuracy - low, 0)], [max(high - accuracy, 0)]]
             ax.errorbar(accuracy, y + spread, xerr=error, capsize=4, markersize=6, label=name, **style)
             ax.annotate(f"{accuracy:.2f}", (accuracy, y + spread), (0, 5), textcoords="offset points", ha="center", fontsize=8)
