@@ -59,10 +59,11 @@ def accuracy_by_views(views: list[int], accuracies: dict[str, list[float]], titl
     figure, ax = _figure(WIDTH * 0.7, 3.2)
     for (name, shares), style in zip(accuracies.items(), _STYLES, strict=False):
         ax.plot(views, shares, label=name, markersize=6, **style)
+    lowest = min(map(min, accuracies.values()))  # with room below it: a step of one sequence must not fill the picture
     ax.set_xscale("log", base=2)
     ax.set_xticks(views, [str(n) for n in views])
     ax.minorticks_off()
-    ax.set(xlabel="views: clips of each sequence", ylabel="accuracy", title=title)
+    ax.set(xlabel="views: clips of each sequence", ylabel="accuracy", title=title, ylim=(max(lowest - 0.1, -0.02), 1.02))
     ax.title.set_fontsize(11)
     ax.legend(frameon=False, fontsize="small")
     _tidy(ax)
