@@ -65,8 +65,6 @@ def main() -> None:
 def our_ways(preset: Preset, device: str, folder: Path) -> tuple[dict[str, Callable[[int], float]], int]:
     """Name → a function from a number of steps to the seconds that they take; and the operations of a step."""
     # Imported here: the processes that `prepare` starts import this file, and need none of it.
-    import tensorflow as tf
-
     from dn3dlib.data.clips import clip_dataset, plan_training
     from dn3dlib.data.prepare import prepare
     from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
@@ -98,6 +96,16 @@ def our_ways(preset: Preset, device: str, folder: Path) -> tuple[dict[str, Calla
         step = make_train_step(model, optimizer, strategy, replace(preset.train, precision=precision), shape)
         return lambda steps: run_steps(step, source, batch, steps)
 
+    ours = {f"ours {precision}": trained(precision, fixed) for precision in ("float32", "bfloat16")}
+    ways = ours | {"ours float32, real records": trained("float32", records), "matrix products": matrix_products()}
+    layers = anatomy(build_model(preset.model, shape, len(data.classes)))
+    return ways, batch * (3 * sum(layer.flops for layer in layers) - layers[1].flops)
+
+
+def matrix_products() -> Callable[[int], float]:
+    """A function from a number of products of two matrices of SIDE × SIDE to the seconds that they take."""
+    import tensorflow as tf
+
     matrix = tf.random.normal((SIDE, SIDE))
     product = tf.function(lambda: tf.reduce_max(matrix @ matrix))
 
@@ -107,10 +115,7 @@ def our_ways(preset: Preset, device: str, folder: Path) -> tuple[dict[str, Calla
             product().numpy()
         return time.perf_counter() - started
 
-    ours = {f"ours {precision}": trained(precision, fixed) for precision in ("float32", "bfloat16")}
-    ways = ours | {"ours float32, real records": trained("float32", records), "matrix products": products}
-    layers = anatomy(build_model(preset.model, shape, len(data.classes)))
-    return ways, batch * (3 * sum(layer.flops for layer in layers) - layers[1].flops)
+    return products
 
 
 def save_network(path: Path, preset: Preset, model, clips: np.ndarray, labels: np.ndarray) -> None:

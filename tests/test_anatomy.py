@@ -2,22 +2,31 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import keras
-import numpy as np
 import pytest
 import tensorflow as tf
+from steps import at_step
 
 from dn3dlib.config import ModelConfig, TrainConfig
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
-from dn3dlib.model.anatomy import TrainingMemory, anatomy, training_memory
+from dn3dlib.evaluate import report
+from dn3dlib.model.anatomy import (
+    TrainingMemory,
+    anatomy,
+    connections,
+    field_by_experiment,
+    parts,
+    training_memory,
+    whole,
+)
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.presets import PRESETS
-from dn3dlib.train import loop
+from dn3dlib.train import checks, loop, rates
 from dn3dlib.train.memory import memory_advice, memory_warning
 
 
@@ -60,15 +69,36 @@ def test_receptive_fields_by_experiment(variant):
     model = build_model(ModelConfig(variant=variant, growth_rate=2, depth=8, blocks=2, bottleneck=False), shape, 2)
     rows = {row.name: row for row in anatomy(model)}
     for name in ("stem_conv", "block1_layer1_concat", "block1_layer2_concat"):
-        layer = model.get_layer(name)
-        clips = tf.Variable(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
-        with tf.GradientTape() as tape:
-            maps = keras.Model(model.input, layer.output)(clips, training=False)
-            middle = [size // 2 for size in maps.shape[1:4]]
-            value = tf.reduce_sum(maps[0, middle[0], middle[1], middle[2]] ** 2)
-        touched = np.abs(tape.gradient(value, clips).numpy()[0, ..., 0]) > 0
-        extents = tuple(np.ptp(np.flatnonzero(touched.any(axis=axes))) + 1 for axes in ((1, 2), (0, 2), (0, 1)))
-        assert extents == rows[name].receptive_field, name
+        assert field_by_experiment(model, name) == rows[name].receptive_field, name
+
+
+def test_parts_add_up_to_the_whole(original):
+    rows, sums = parts(original), whole(original)
+    layers = [f"block{block}_layer{layer}" for block in (1, 2, 3) for layer in (1, 2)]
+    order = ["clips", "stem", *layers[:2], "transition1", *layers[2:4], "transition2", *layers[4:], "head"]
+    assert [row.name for row in rows] == order
+    for field in ("parameters", "flops", "activations"):
+        assert sum(getattr(row, field) for row in rows) == getattr(sums, field) == sum(getattr(row, field) for row in anatomy(original))
+    dense = rows[2]
+    assert dense.shape == (16, 25, 30, 36) and dense.receptive_field == (11, 19, 19)
+    assert dense.parameters == 2 * 24 + 24 * 48 + 2 * 48 + 27 * 48 * 12
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("bottleneck", [True, False])
+def test_a_layer_sees_all_before_it_in_its_block_and_nothing_else(bottleneck, dropout):
+    """By names, and by numbers: what it sees adds up to the channels that its first normalisation has."""
+    model = build_model(ModelConfig(growth_rate=2, depth=16, bottleneck=bottleneck, dropout=dropout), (4, 16, 16, 1), 3)
+    links = connections(model)
+    assert list(links)[:2] == ["clips", "stem_pool"] and links["clips"] == () and links["stem_pool"] == ("clips",)
+    for block, source in ((1, "stem_pool"), (2, "transition1_pool"), (3, "transition2_pool")):
+        names = [source, *(name for name in links if name.startswith(f"block{block}_"))]
+        assert len(names) == 1 + (2 if bottleneck else 4)
+        for place, name in enumerate(names[1:], start=1):
+            assert links[name] == tuple(names[:place])
+            first = f"block{block}_layer{place}{'_bottleneck' if bottleneck else ''}_bn"
+            assert sum(model.get_layer(seen).output.shape[-1] for seen in links[name]) == model.get_layer(first).input.shape[-1]
+        assert links["logits" if block == 3 else f"transition{block}_pool"] == tuple(names)
 
 
 def test_memory_grows_as_the_square_of_the_depth_and_recomputed_as_the_depth():
@@ -117,8 +147,8 @@ def test_the_warning_names_the_largest_batch_that_fits(original):
     sentence = memory_warning(original, config, memory.of_batch(20))
     assert "train.batch_size=20 is the largest that fits" in sentence and "train.recompute=true" in sentence
     assert "not even one clip fits" in memory_warning(original, config, 1000)
-    assert "a smaller train.batch_size" in memory_advice(original, config)
-    assert "train.recompute" not in memory_advice(original, TrainConfig(recompute=True))
+    assert "a smaller train.batch_size" in memory_advice(original, config, None)
+    assert "train.recompute" not in memory_advice(original, TrainConfig(recompute=True), None)
 
 
 def test_a_training_that_will_not_fit_is_warned_of_at_the_start(prepared, tiny, tmp_path, monkeypatch, capsys):
@@ -127,23 +157,28 @@ def test_a_training_that_will_not_fit_is_warned_of_at_the_start(prepared, tiny, 
     assert "Warning: Steps of 8 clips take about" in capsys.readouterr().err
 
 
+def run_out(*_) -> None:
+    """As TensorFlow fails where memory runs out."""
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+
 def test_memory_that_runs_out_ends_in_a_sentence_and_loses_nothing(prepared, tiny, tmp_path, monkeypatch):
-    make, done = loop.make_train_step, []
-
-    def make_and_fail(*arguments):
-        step = make(*arguments)
-
-        def failing(*batch):
-            done.append(1)
-            if len(done) == 5:
-                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-            return step(*batch)
-
-        return failing
-
-    monkeypatch.setattr(loop, "make_train_step", make_and_fail)
+    at_step(monkeypatch, 5, run_out)
     with pytest.raises(RunError, match=r"Memory has run out in epoch 2 after step 1\. Steps of 8 clips take .* train.batch_size=\d+ is the largest that fits"):
         loop.train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, device="cpu", show_progress=False)
     monkeypatch.undo()
     history = loop.resume(tmp_path / "run", device="cpu", show_progress=False)
     assert len(history) == 2 and DataSet.open(prepared)
+
+
+def test_memory_that_runs_out_elsewhere_ends_in_a_sentence_too(prepared, trained, tiny, tmp_path, monkeypatch, shell):
+    for module in (checks, rates):
+        monkeypatch.setattr(module, "make_train_step", lambda *_: run_out)
+    settings = ("--batch-size", 8, "--frames", 4, "--set", "clip.hop=4", "--set", "model.growth_rate=2", "--set", "model.depth=7", "--set", "model.blocks=2")
+    for option, where in (("--check", "the checks"), ("--find-learning-rate", "the range test")):
+        status, _, said = shell("train", "--data", prepared, option, "--device", "cpu", *settings)
+        assert status == 2 and f"dn3d: error: Memory has run out in {where}. Steps of 8 clips take about" in said, said
+    monkeypatch.setattr(report, "predict_logits", run_out)
+    run_dir = Path(shutil.copytree(trained, tmp_path / "run"))
+    status, _, said = shell("evaluate", "--run", run_dir, "--device", "cpu", "--batch-size", 5)
+    assert status == 2 and "Memory has run out while 5 clips were evaluated at once: set a smaller --batch-size" in said

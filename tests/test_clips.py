@@ -8,7 +8,7 @@ import pytest
 from dn3dlib.config import NORMALISATIONS, ClipConfig, StorageConfig
 from dn3dlib.data import records
 from dn3dlib.data.catalog import Catalog, Sequence
-from dn3dlib.data.clips import check_flip, clip_dataset, move, normalise, plan_evaluation, plan_training, zoom
+from dn3dlib.data.clips import check_augmentation, clip_dataset, move, normalise, plan_evaluation, plan_training, zoom
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.records import FrameReader, decode_frame
@@ -310,13 +310,21 @@ def test_zooming_keeps_the_centre_and_spreads_the_rest():
     ],
 )
 def test_classes_that_differ_by_sides_are_not_mirrored(classes, pair):
-    check_flip(ClipConfig(), classes)
-    check_flip(ClipConfig(flip=True, flip_despite_sides=True), classes)
+    size = (32, 32, 1)
+    check_augmentation(ClipConfig(), size, classes)
+    check_augmentation(ClipConfig(flip=True, flip_despite_sides=True), size, classes)
     if not pair:
-        check_flip(ClipConfig(flip=True), classes)
+        check_augmentation(ClipConfig(flip=True), size, classes)
         return
     with pytest.raises(ConfigError, match=f"{pair}.*clip.flip=false.*clip.flip_despite_sides=true"):
-        check_flip(ClipConfig(flip=True), classes)
+        check_augmentation(ClipConfig(flip=True), size, classes)
+
+
+@pytest.mark.parametrize(("side", "most"), [(32, 15), (33, 16), (2, 0)])
+def test_pictures_are_not_shifted_out_of_sight(side, most):
+    check_augmentation(ClipConfig(crop=most), (side, 64, 3), ("a", "b"))
+    with pytest.raises(ConfigError, match=rf"clip.crop={most + 1} .* smaller side of {side} pixels.*set it to {most} at most"):
+        check_augmentation(ClipConfig(crop=most + 1), (64, side, 3), ("a", "b"))
 
 
 def test_all_frames_of_a_clip_are_augmented_alike(prepared, tiny):

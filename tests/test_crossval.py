@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from steps import at_step, without_times
 
 from dn3dlib.config import to_dict
 from dn3dlib.data.manifest import DataSet
@@ -19,7 +20,6 @@ from dn3dlib.evaluate import crossval as module
 from dn3dlib.evaluate.crossval import crossval
 from dn3dlib.evaluate.report import evaluate
 from dn3dlib.metrics import subject_interval
-from dn3dlib.train import loop
 from dn3dlib.train.loop import train
 from dn3dlib.train.runs import Run
 
@@ -44,26 +44,13 @@ def whole(go, tmp_path_factory) -> tuple[Path, dict]:
     return path, go(path)
 
 
-def without_times(result: dict) -> dict:
-    return result | {"folds": [{k: v for k, v in row.items() if k != "seconds"} for row in result["folds"]]}
+def untimed(result: dict) -> dict:
+    return result | {"folds": without_times(result["folds"])}
 
 
-def stop_at(monkeypatch, step: int) -> None:
+def stop_at(patch, step: int) -> None:
     """Send this process SIGINT while the given step, counted over all folds, is computed."""
-    make, done = loop.make_train_step, []
-
-    def make_and_count(*arguments):
-        train_step = make(*arguments)
-
-        def counted(*batch):
-            done.append(1)
-            if len(done) == step:
-                os.kill(os.getpid(), signal.SIGINT)
-            return train_step(*batch)
-
-        return counted
-
-    monkeypatch.setattr(loop, "make_train_step", make_and_count)
+    at_step(patch, step, lambda: os.kill(os.getpid(), signal.SIGINT))
 
 
 # --- what it gives ---------------------------------------------------------------------------------------------------
@@ -184,7 +171,7 @@ def test_an_interrupt_inside_a_fold(go, whole, tmp_path, monkeypatch, differing,
         result = go(tmp_path / "out")
     assert len(result["folds"]) == finished and result["of_folds"] == 2
     assert ("mean_sequence_accuracy" in result) == bool(finished)
-    assert without_times(go(tmp_path / "out")) == without_times(whole[1])
+    assert untimed(go(tmp_path / "out")) == untimed(whole[1])
     for fold in FOLDS:
         assert differing(whole[0] / fold, tmp_path / "out" / fold) == []
 
@@ -198,7 +185,7 @@ def test_an_interrupt_between_two_folds(go, whole, tmp_path, monkeypatch, differ
         go(tmp_path / "out")
     trained = []
     monkeypatch.setattr(module, "train", lambda data, run_dir, *a, **k: trained.append(run_dir.name) or train(data, run_dir, *a, **k))
-    assert without_times(go(tmp_path / "out")) == without_times(whole[1])
+    assert untimed(go(tmp_path / "out")) == untimed(whole[1])
     assert trained == [FOLDS[1]], "the first fold was trained already"
 
 
@@ -211,7 +198,7 @@ def test_a_fold_whose_folder_was_only_begun(go, whole, tmp_path):
         if path.name != "environment.json":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     (go_on / FOLDS[1] / "config.json.partial-77").write_text("{")
-    assert without_times(go(go_on)) == without_times(whole[1])
+    assert untimed(go(go_on)) == untimed(whole[1])
 
 
 KILLED = """
@@ -247,7 +234,7 @@ def test_a_process_killed_in_the_second_fold_goes_on_bit_for_bit(whole, prepared
     again = subprocess.run([sys.executable, "-m", "dn3dlib", *command, "--json"], capture_output=True, text=True, timeout=200)
     assert again.returncode == 0, again.stderr
     assert "Fold 1 of 2" not in again.stderr and "Fold 2 of 2 tests" in again.stderr
-    assert without_times(json.loads(again.stdout)) == without_times(whole[1])
+    assert untimed(json.loads(again.stdout)) == untimed(whole[1])
     assert differing(whole[0] / FOLDS[1], tmp_path / "out" / FOLDS[1]) == []
 
 

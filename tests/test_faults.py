@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tensorflow as tf
+from steps import without_times
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dn3dlib.data.manifest import DataSet
@@ -29,26 +30,15 @@ SETTINGS = """
 """.split()
 
 # A training that sends itself a signal while the given step is computed.
-TRAIN = """
+TRAIN = f"""
 import os, sys
+from pytest import MonkeyPatch
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from steps import at_step
 from dn3dlib.cli import main
-from dn3dlib.train import loop
 
 number, last = int(sys.argv[1]), int(sys.argv[2])
-make, done = loop.make_train_step, []
-
-def make_and_count(*arguments):
-    step = make(*arguments)
-
-    def counted(*batch):
-        done.append(1)
-        if len(done) == last:
-            os.kill(os.getpid(), number)
-        return step(*batch)
-
-    return counted
-
-loop.make_train_step = make_and_count
+at_step(MonkeyPatch(), last, lambda: os.kill(os.getpid(), number))
 sys.exit(main(sys.argv[3:]))
 """
 
@@ -61,10 +51,6 @@ def dn3d(*arguments: object) -> subprocess.CompletedProcess:
 def train_with_signal(number: int, step: int, *arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", TRAIN, str(int(number)), str(step), "train", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200)
-
-
-def without_times(run_dir: Path) -> list[dict]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_second")} for row in Run.open(run_dir).history()]
 
 
 @contextmanager
@@ -132,7 +118,8 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(prepared
     assert any(re.search(r"Going on in epoch \d+ after step [1-9]", log.read_text()) for log in logs)
     assert not any("damaged" in log.read_text() for log in logs), "no checkpoint was torn"
     assert differing(whole, run) == []
-    assert without_times(whole) == without_times(run) and len(Run.open(run).history()) == epochs
+    one, other = (Run.open(path).history() for path in (whole, run))
+    assert without_times(one) == without_times(other) and len(other) == epochs
     assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
     assert set(events_of(run)) == set(events_of(whole)), "each epoch is there, and a repeated one has the same figures"
 

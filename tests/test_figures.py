@@ -1,4 +1,4 @@
-"""Pictures and players of data, and the exercises of notebook 01."""
+"""Pictures and players of data."""
 
 import base64
 import io
@@ -14,7 +14,6 @@ from dn3dlib.data.examples import make_examples
 from dn3dlib.data.scan import scan_folder
 from dn3dlib.errors import ConfigError
 from dn3dlib.show import checks, figures
-from dn3dlib.show.exercises_01 import EXERCISES, small_clip
 from dn3dlib.show.players import LARGE, MAX_BYTES, SMALL, play, side_by_side, with_controls
 
 
@@ -84,7 +83,7 @@ def test_a_slider_draws_anew():
         return figures.clip_diagram(np.array([[0, stride], [hop, hop + stride]]), 40)
 
     box = with_controls(draw, stride=(1, 1, 4), hop=(8, 1, 16))
-    slider, _, image = box.children
+    slider, _, _, image = box.children
     first = bytes(image.value)
     slider.value = 3
     assert drawn == [(1, 8), (3, 8)]
@@ -180,50 +179,6 @@ def test_the_gallery_shows_the_six_actions():
     assert len(picture.figure.images) == 36
     assert picture.figure.bbox.width <= 920
     assert len(picture.png()) < 150_000
-
-
-# Exercises of notebook 01
-
-
-def last_clip(length, frames, stride):
-    numbers = [max(0, length - (frames - 1) * stride - 1) + stride * i for i in range(frames)]
-    return [number % length for number in numbers]
-
-
-RIGHT = {
-    "clips_of_a_sequence": 5,
-    "last_clip": last_clip,
-    "normalise_a_clip": (small_clip() - small_clip().mean()) / small_clip().std(),
-}
-WRONG = {
-    "clips_of_a_sequence": (4, "off by one"),
-    "last_clip": (lambda length, frames, stride: [length - frames + i for i in range(frames)], "for (50, 8, 3): the largest"),
-    "normalise_a_clip": (small_clip() / 255, "the largest difference is"),
-}
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_an_untouched_exercise_is_not_yet_solved(name, capsys):
-    untouched = (lambda *_: ...) if EXERCISES[name].cases else ...
-    assert EXERCISES[name].check(untouched) is False
-    assert EXERCISES[name].check(...) is False
-    assert capsys.readouterr().out.count("not yet: put your answer") == 2
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_an_exercise_knows_right_from_wrong(name, capsys):
-    assert EXERCISES[name].check(RIGHT[name]) is True
-    assert "right" in capsys.readouterr().out
-    answer, sentence = WRONG[name]
-    assert EXERCISES[name].check(answer) is False
-    assert sentence in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_hints_come_one_after_the_other(name, capsys):
-    for number in (1, 2, 3, 3):
-        EXERCISES[name].hint()
-        assert f"hint {number} of 3" in capsys.readouterr().out
 
 
 # What is wrong with videos

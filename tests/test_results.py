@@ -1,4 +1,4 @@
-"""Pictures of runs, the live curve and the exercises of notebook 02."""
+"""Pictures of runs, and the live curve."""
 
 import matplotlib
 import numpy as np
@@ -8,9 +8,7 @@ matplotlib.use("Agg")
 
 from matplotlib.figure import Figure  # noqa: E402
 
-from dn3dlib import metrics  # noqa: E402
 from dn3dlib.show import live, results  # noqa: E402
-from dn3dlib.show.exercises_02 import EXERCISES  # noqa: E402
 from dn3dlib.train.runs import COLUMNS  # noqa: E402
 
 NAMES = ("validation_loss", "validation_clip_accuracy", "validation_sequence_accuracy")
@@ -145,52 +143,3 @@ def test_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
         curve(_history(epochs, validation=False))
     png = b"\x89PNG"
     assert shown == [("displayed", png), ("updated", png), ("updated", png)]
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_untouched_exercises_wait(name, capsys):
-    assert EXERCISES[name].check(...) is False
-    assert capsys.readouterr().out.startswith("not yet: ")
-
-
-def _channels(growth_rate, layers, blocks, compression):
-    channels, after = 2 * growth_rate, []
-    for _ in range(blocks):
-        channels += layers * growth_rate
-        after.append(channels)
-        channels = int(channels * compression)
-    return after
-
-
-RIGHT = {
-    "parameters_of_a_layer": 2 * 48 + 48 * 64 + 2 * 64 + 27 * 64 * 16,
-    "vote": lambda rows: np.argmax(metrics.sequence_votes(np.array(rows), np.zeros(len(rows), int))[1]),
-    "channels_after_blocks": _channels,
-}
-WRONG = {
-    "parameters_of_a_layer": (27 * 64 * 16, "the largest difference is 3296"),
-    "vote": (lambda rows: np.bincount(np.argmax(rows, axis=1)).argmax(), "off by one"),  # what most clips prefer
-    "channels_after_blocks": (lambda k, n, blocks, share: [2 * k + n * k], "your answer has shape (1,), the right one has (3,)"),
-}
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_right_answers_are_right(name, capsys):
-    assert EXERCISES[name].check(RIGHT[name]) is True
-    assert capsys.readouterr().out.startswith("right: ")
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_wrong_answers_hear_what_differs(name, capsys):
-    answer, sentence = WRONG[name]
-    assert EXERCISES[name].check(answer) is False
-    assert sentence in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_hints_come_in_steps_and_the_last_stays(name, capsys):
-    exercise = EXERCISES[name]
-    for _ in range(len(exercise.hints) + 1):
-        exercise.hint()
-    lines = capsys.readouterr().out.splitlines()
-    assert len(set(lines)) == len(exercise.hints) and lines[-1] == lines[-2]

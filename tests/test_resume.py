@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from steps import at_step, without_times
 
 from dn3dlib.config import ConfigError, TrainConfig
 from dn3dlib.data.clips import plan_training
@@ -33,32 +34,19 @@ def go_on(run_dir: Path, data_dir: Path | None = None) -> list[dict]:
     return resume(run_dir, data_dir, device="cpu", show_progress=False)
 
 
-def without_times(history: list[dict]) -> list[dict]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_second")} for row in history]
-
-
 class Stopped(Exception):
     """Ends a training as a kill would: nothing is saved on the way out."""
 
 
 def train_until(call: int, run_dir: Path, data_dir: Path, tiny, **settings) -> Path:
     """Train with a checkpoint after each step, and break off where the given step (from 1) would begin."""
-    make, done = loop.make_train_step, []
 
-    def make_and_count(*arguments):
-        step = make(*arguments)
-
-        def counted(*batch):
-            done.append(1)
-            if len(done) == call:
-                raise Stopped
-            return step(*batch)
-
-        return counted
+    def stop() -> None:
+        raise Stopped
 
     config = dataclasses.replace(tiny.train, **{"checkpoint_seconds": ALWAYS} | settings)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(loop, "make_train_step", make_and_count)
+        at_step(patch, call, stop)
         train(data_dir, run_dir, tiny.clip, tiny.model, config, device="cpu", show_progress=False)
     return run_dir
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras.optimizers import schedules
+from steps import at_step, without_times
 
 from dn3dlib.config import ModelConfig, TrainConfig
 from dn3dlib.data.manifest import DataSet
@@ -41,10 +42,6 @@ def go(prepared, tiny, tmp_path):
 
 def go_on(run_dir: Path, data_dir: Path | None = None):
     return resume(run_dir, data_dir, device="cpu", show_progress=False)
-
-
-def without_times(history: list[dict]) -> list[dict]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_second")} for row in history]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -301,23 +298,9 @@ def test_a_disk_that_fills_while_training_is_named(prepared, tiny, tmp_path, mon
         train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, show_progress=False)
 
 
-def signal_at(monkeypatch, call: int, number: int) -> None:
+def signal_at(patch, call: int, number: int) -> None:
     """Send this process a signal while the `call`-th step of a training is computed."""
-    make = loop.make_train_step
-    done = []
-
-    def make_and_count(*arguments):
-        step = make(*arguments)
-
-        def counted(*batch):
-            done.append(1)
-            if len(done) == call:
-                os.kill(os.getpid(), number)
-            return step(*batch)
-
-        return counted
-
-    monkeypatch.setattr(loop, "make_train_step", make_and_count)
+    at_step(patch, call, lambda: os.kill(os.getpid(), number))
 
 
 @pytest.mark.parametrize(

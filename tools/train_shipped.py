@@ -17,13 +17,13 @@ from dn3dlib.evaluate.report import evaluate
 from dn3dlib.files import read_json, write_json
 from dn3dlib.places import trained_home
 from dn3dlib.train.runs import BEST, CONFIG, ENVIRONMENT, EVALUATION, HISTORY, Run
-from dn3dlib.train.shipped import RECIPES, retrain
+from dn3dlib.train.shipped import RECIPES, train_anew
 
 
 def train_shipped(name: str, folder: Path) -> dict:
     """Train one network as `folder`, evaluate it, and give its report on the test part."""
     with tempfile.TemporaryDirectory() as temporary:
-        run = retrain(name, Path(temporary) / name, device="cpu")
+        run = train_anew(name, Path(temporary) / name, device="cpu")
         report = evaluate(run.path, controls=("shuffled", "reversed", "frozen"), device="cpu")
         config = read_json(run.path / CONFIG, "run configuration")
         config["data"]["path"] = Path(run.data["path"]).name  # below data_home(), wherever that is

@@ -65,7 +65,7 @@ def plan_training(data: DataSet, config: ClipConfig, seed: int, epoch: int, spli
     frames = _frame_numbers(starts, strides, lengths, config)
     plan = ClipPlan(
         sequence=rows,
-        frames=_in_order(frames, config, rng),
+        frames=in_order(frames, config, rng),
         shift=rng.integers(-config.crop, config.crop + 1, (count, 2), dtype=np.int32),
         flip=rng.random(count) < (0.5 if config.flip else 0),
         brightness=(rng.uniform(-1, 1, count) * config.brightness).astype(np.float32),
@@ -97,7 +97,7 @@ def plan_evaluation(data: DataSet, config: ClipConfig, split: str, seed: int = 0
     frames = _frame_numbers(starts, np.full(count, config.stride), lengths, config)
     return ClipPlan(
         sequence=rows,
-        frames=_in_order(frames, config, np.random.default_rng(seed)),
+        frames=in_order(frames, config, np.random.default_rng(seed)),
         shift=np.zeros((count, 2), np.int32),
         flip=np.zeros(count, bool),
         brightness=np.zeros(count, np.float32),
@@ -105,8 +105,18 @@ def plan_evaluation(data: DataSet, config: ClipConfig, split: str, seed: int = 0
     )
 
 
-def check_flip(config: ClipConfig, classes: tuple[str, ...]) -> None:
-    """Raise ConfigError where clips are mirrored though two classes differ by left and right alone, as turn_left and turn_right."""
+def check_augmentation(config: ClipConfig, frame_shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
+    """Raise ConfigError where augmentation takes away what is to be learned.
+
+    That is where pictures of `frame_shape` (height, width, channels) can be shifted by half of a side or more, or where clips are
+    mirrored though two classes differ by left and right alone, as turn_left and turn_right.
+    """
+    smaller = min(frame_shape[:2])
+    if config.crop > 0 and 2 * config.crop >= smaller:
+        raise ConfigError(
+            f"clip.crop={config.crop} shifts pictures by up to half of their smaller side of {smaller} pixels or more, and the action "
+            f"out of them: set it to {max(0, (smaller - 1) // 2)} at most; a sixteenth of the side is usual."
+        )
     if not config.flip or config.flip_despite_sides:
         return
     names = {name.lower(): name for name in classes}
@@ -152,8 +162,8 @@ def _frame_numbers(starts: np.ndarray, strides: np.ndarray, lengths: np.ndarray,
     return padded.astype(np.int32)
 
 
-def _in_order(frames: np.ndarray, config: ClipConfig, rng: np.random.Generator) -> np.ndarray:
-    """Frame numbers (n, frames) of clips in the config's frame order."""
+def in_order(frames: np.ndarray, config: ClipConfig, rng: np.random.Generator) -> np.ndarray:
+    """Frame numbers, int (clips, frames), in the config's frame order; `rng` is drawn from where they are shuffled."""
     if config.frame_order == "shuffled":
         return rng.permuted(frames, axis=1)
     if config.frame_order == "reversed":

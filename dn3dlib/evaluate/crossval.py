@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig, to_dict
-from dn3dlib.data.clips import check_flip
+from dn3dlib.data.clips import check_augmentation
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.protocols import FOLD
 from dn3dlib.errors import ConfigError, RunError
@@ -62,7 +62,7 @@ def crossval(
     of_folds = subjects if folds is None else folds
     if of_folds < 2:
         raise ConfigError(f"The number of folds is {of_folds}, but a network needs subjects to train on and others to be tested on: take 2 folds or more.")
-    check_flip(clip, data.classes)
+    check_augmentation(clip, data.storage.frame_shape, data.classes)
     config = choose_precision(config, choose_strategy(device)[0])
     settings = {
         "of_folds": of_folds,

@@ -16,6 +16,7 @@ from dn3dlib.evaluate.uses import check_use_can_be_noted, note_use
 from dn3dlib.metrics import calibration, class_mean, confusion, per_class, sequence_votes, softmax, subject_interval
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import load_best
+from dn3dlib.train.memory import out_of_memory_in_a_sentence
 from dn3dlib.train.runs import Run
 from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
@@ -57,7 +58,7 @@ def evaluate(
         on the test split have been looked at), `warnings`.
 
     Raises:
-        RunError: the data set has another size or other classes than the run, or the run's folder cannot be written to.
+        RunError: the data set has another size or other classes than the run, the run's folder cannot be written to, or memory has run out.
         ConfigError: views, hop, controls, split or batch size that cannot be.
     """
     if batch_size is not None and batch_size < 1:
@@ -99,7 +100,9 @@ def _probabilities(run: Run, data: DataSet, split: str, plans: list, batch_size:
     # Where most frames are wanted more than once, they are decoded once if they fit into memory.
     often = plan.frames.size > sum(sequence.frames for sequence in data.of_split(split))
     frames = open_frames(data, (split,), "auto" if often else "disk", show_progress)
-    with progress_bar(total=len(plan), desc=f"evaluate {split} on {name}", unit="clip", show=show_progress) as bar:
+    too_large = f"while {batch_size} clips were evaluated at once: set a smaller --batch-size; it does not change the figures."
+    bar = progress_bar(total=len(plan), desc=f"evaluate {split} on {name}", unit="clip", show=show_progress)
+    with bar, out_of_memory_in_a_sentence(lambda: too_large):
         computed = softmax(predict_logits(step, data, plan, run.clip, batch_size, bar, frames))
     return [computed[rows] for rows in places]
 

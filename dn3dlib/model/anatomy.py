@@ -1,12 +1,15 @@
 """What a network is made of: shape, parameters, operations, memory and receptive field of each layer, before it runs."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from math import prod
 
 import keras
+import numpy as np
 
 _DENSE = re.compile(r"block\d+_layer\d+_conv")  # the convolutions of `build_model` that make new maps
+_PART = re.compile(r"clips|stem|block\d+_layer\d+|transition\d+")  # how the names of `build_model` begin; the rest is the head
 _GRAPH = 4_500_000  # bytes of the graph for a convolution with its normalisation, forwards and backwards; measured, see `benchmarks/memory.py`
 
 
@@ -35,8 +38,7 @@ def anatomy(model: keras.Model) -> list[LayerAnatomy]:
     """
     rows, fields = [], {}  # name → (receptive field, distance of two neighbours in the clip), each in t, y, x
     for layer in model.layers:
-        inputs = [tensor._keras_history.operation.name for tensor in _list(layer.input)] if rows else []
-        field, step = _seen(layer, [fields[name] for name in inputs], model.input.shape[1:4])
+        field, step = _seen(layer, [fields[_maker(tensor).name] for tensor in _inputs(layer)], model.input.shape[1:4])
         fields[layer.name] = field, step
         shape = tuple(layer.output.shape[1:])
         rows.append(
@@ -51,6 +53,99 @@ def anatomy(model: keras.Model) -> list[LayerAnatomy]:
             )
         )
     return rows
+
+
+def parts(model: keras.Model) -> list[LayerAnatomy]:
+    """The rows of `anatomy` added up to parts: the clip, the stem, each dense layer, each transition, the head. Taught in notebook 03.
+
+    Args:
+        model: of `build_model`.
+
+    Returns:
+        A row for each part, its shape and receptive field those of its last layer; the head's shape is that of the logits.
+    """
+
+    def part(row: LayerAnatomy) -> str:
+        found = _PART.match(row.name)
+        return found[0] if found else "head"
+
+    return [_added_up(name, list(rows)) for name, rows in groupby(anatomy(model), part)]
+
+
+def whole(model: keras.Model) -> LayerAnatomy:
+    """The rows of `anatomy` added up to one; its shape and receptive field are those of the last layer. Taught in notebook 03."""
+    return _added_up("all", anatomy(model))
+
+
+def _added_up(name: str, rows: list[LayerAnatomy]) -> LayerAnatomy:
+    totals = {field: sum(getattr(row, field) for row in rows) for field in ("parameters", "flops", "activations")}
+    return replace(rows[-1], name=name, kind="part", **totals)
+
+
+def field_by_experiment(model: keras.Model, name: str) -> tuple[int, int, int]:
+    """The receptive field of a layer, asked of the network itself. Taught in notebook 03.
+
+    The gradient of the output in the middle by a clip of noise is 0 wherever a value of the clip has no part in it. Where
+    the field reaches over the clip's border, only the part inside is found.
+
+    Args:
+        model: of `build_model`, its weights drawn by chance: a weight that is 0 hides what it sees.
+        name: of a layer with maps.
+
+    Returns:
+        Frames, rows and columns of the clip from the first value that matters to the last.
+    """
+    import tensorflow as tf
+
+    clips = tf.random.stateless_normal((1, *model.input.shape[1:]), seed=(0, 0))
+    with tf.GradientTape() as tape:
+        tape.watch(clips)
+        maps = keras.Model(model.input, model.get_layer(name).output)(clips, training=False)
+        middle = maps[(0, *(size // 2 for size in maps.shape[1:4]))]
+    touched = np.nonzero(tape.gradient(middle, clips)[0])[:3]
+    return tuple(int(np.ptp(places)) + 1 for places in touched)
+
+
+def connections(model: keras.Model) -> dict[str, tuple[str, ...]]:
+    """Who reads whom: for each layer that makes new maps, the layers whose maps it sees. Taught in notebook 03.
+
+    It is read off the network by walking from layer to layer against the flow. Concatenations make nothing and are
+    passed through: what they put together is what is seen. So is what happens to the maps on the way (BN, ReLU, a bottleneck).
+
+    Args:
+        model: of `build_model`.
+
+    Returns:
+        In network order, name → names: the input, which sees nothing; the last layer of the stem, of each dense layer
+        and of each transition; the last layer of all.
+    """
+    made = {source for layer in model.layers if isinstance(layer, keras.layers.Concatenate) for source in _sources(layer.output)}
+    made |= {model.layers[0].name, model.layers[-1].name}
+    seen = {}
+    for layer in model.layers:
+        if layer.name in made:
+            before = _inputs(layer)
+            while before and not _joins(before[0]) and _maker(before[0]).name not in made:
+                before = _inputs(_maker(before[0]))
+            seen[layer.name] = tuple(source for tensor in before for source in _sources(tensor))
+    return seen
+
+
+def _sources(tensor) -> list[str]:
+    """The layers whose maps stand in a tensor, in order."""
+    return [name for part in _inputs(_maker(tensor)) for name in _sources(part)] if _joins(tensor) else [_maker(tensor).name]
+
+
+def _joins(tensor) -> bool:
+    return isinstance(_maker(tensor), keras.layers.Concatenate)
+
+
+def _maker(tensor):
+    return tensor._keras_history.operation
+
+
+def _inputs(layer) -> list:
+    return [] if isinstance(layer, keras.layers.InputLayer) else _list(layer.input)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ import numpy as np
 
 from dn3dlib.config import nearest
 from dn3dlib.errors import ConfigError
-
-UNTOUCHED = ...  # what stands in an exercise before the learner has answered
+from dn3dlib.show.answers import UNTOUCHED, Verdict, compare
 
 
 def check_parameters(namespace: dict) -> None:
@@ -49,59 +48,62 @@ def _injected_names(cells: list[str]) -> list[str]:
 class Exercise:
     """A question whose answer is held against an oracle.
 
-    `oracle` gives the right answer: a number, text, list or array. If `cases` is not empty the answer is a function, and
-    each case is a tuple of arguments on which it must agree with `oracle`.
+    Attributes:
+        oracle: gives the right answer: a number, text, list or array.
+        hints: from a first thought to nearly all; shown one by one.
+        cases: if not empty, the answer is a function, and each case is a tuple of arguments on which it must agree with `oracle`.
+        mistakes: (wrong oracle, sentence): an answer that agrees with a wrong oracle in every case hears its sentence.
     """
 
     oracle: Callable
     hints: tuple[str, ...]
     cases: tuple[tuple, ...] = ()
+    mistakes: tuple[tuple[Callable, str], ...] = ()
     _given: int = field(default=0, init=False)  # hints so far
 
     def check(self, answer) -> bool:
-        """Say whether the answer is right, and by how much it is not; True where it is exactly or nearly right."""
-        if not self.cases:
-            return _compare(answer, self.oracle())
-        for arguments in self.cases:
-            shown = ", ".join(map(str, arguments))
-            try:
-                given = answer(*arguments) if answer is not UNTOUCHED else UNTOUCHED
-            except Exception as error:  # the learner's own function may fail in any way, and must hear of it
-                print(f"not yet: for ({shown}) your function raises {type(error).__name__}: {error}")
-                return False
-            if not _compare(given, self.oracle(*arguments), f"for ({shown}): ", quiet=True):
-                return False
-        print("right: your function agrees with the library in every case.")
-        return True
+        """Say whether the answer is right, and what differs if it is not; True where it is right, be it up to rounding."""
+        verdict = self._judge(answer)
+        print(f"{'right' if verdict.right else 'not yet'}: {verdict.why}")
+        return verdict.right
 
     def hint(self) -> None:
         """Print the next hint; the last one stays."""
         print(f"hint {self._given + 1} of {len(self.hints)}: {self.hints[self._given]}")
         self._given = min(self._given + 1, len(self.hints) - 1)
 
+    def _judge(self, answer) -> Verdict:
+        if answer is UNTOUCHED or answer is None:
+            return compare(answer, None)
+        if self.cases and not callable(answer):
+            return Verdict(False, "the answer is a function: give its name, without brackets behind it.")
+        verdict = self._held_against(self.oracle, answer)
+        if not verdict.right:
+            for wrong_oracle, sentence in self.mistakes:
+                if self._held_against(wrong_oracle, answer).right:
+                    return Verdict(False, sentence)
+        return verdict
 
-def _compare(answer, wanted, where: str = "", quiet: bool = False) -> bool:
-    """Hold an answer against the oracle's and print what differs; `quiet` keeps a right one silent."""
-    if answer is UNTOUCHED or answer is None:
-        print("not yet: put your answer in the place of the three points.")
-        return False
-    if isinstance(wanted, str):
-        return _verdict(answer == wanted, f"{where}your answer is {answer!r}.", quiet)
-    try:
-        answer, wanted = np.asarray(answer, float), np.asarray(wanted, float)
-    except (TypeError, ValueError):
-        return _verdict(False, f"{where}the answer is made of numbers, yours is {type(answer).__name__}.", quiet)
-    if answer.shape != wanted.shape:
-        return _verdict(False, f"{where}your answer has shape {answer.shape}, the right one has {wanted.shape}.", quiet)
-    largest = float(np.max(np.abs(answer - wanted), initial=0))
-    if largest == 0 or np.allclose(answer, wanted, rtol=1e-6):
-        return _verdict(True, "exactly." if largest == 0 else f"up to rounding, the largest difference is {largest:.1e}.", quiet)
-    if np.max(np.abs(answer - wanted)) == 1 and np.all(wanted == np.round(wanted)):
-        return _verdict(False, f"{where}off by one.", quiet)
-    return _verdict(False, f"{where}the largest difference is {largest:.4g}.", quiet)
+    def _held_against(self, oracle: Callable, answer) -> Verdict:
+        """The verdict on the first case that differs, or that all agree."""
+        if not self.cases:
+            return compare(answer, oracle())
+        for arguments in self.cases:
+            where = f"for ({', '.join(map(_shown, arguments))})"
+            try:
+                given = answer(*map(_copied, arguments))
+            except Exception as error:  # the learner's own function may fail in any way, and must hear of it
+                return Verdict(False, f"{where} your function raises {type(error).__name__}: {error}")
+            verdict = compare(given, None if given is UNTOUCHED else oracle(*arguments))
+            if not verdict.right:
+                return verdict if given is UNTOUCHED else Verdict(False, f"{where}: {verdict.why}")
+        return Verdict(True, "your function agrees with the library in every case.")
 
 
-def _verdict(right: bool, why: str, quiet: bool) -> bool:
-    if not (right and quiet):
-        print(f"{'right' if right else 'not yet'}: {why}")
-    return right
+def _shown(argument) -> str:
+    return f"an array {argument.shape}" if isinstance(argument, np.ndarray) else str(argument)
+
+
+def _copied(argument):
+    """A learner's function that changes its arguments must not change the case."""
+    return argument.copy() if isinstance(argument, list | np.ndarray) else argument

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from IPython.display import HTML
 
-from dn3dlib.errors import ConfigError
+from dn3dlib.errors import ConfigError, Dn3dError
 
 MAX_BYTES = 100_000  # of one video: a notebook holds several
 SMALL, LARGE = 240, 400  # pixels: a picture narrower than the one is enlarged, wider than the other reduced
@@ -58,13 +58,15 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
     are one thing more to wait for.
 
     Args:
-        draw: takes a value for each control, by name; gives a `Picture` of `show.figures`.
+        draw: takes a value for each control, by name; gives a `Picture` of `show.figures`, or a tuple: tables as HTML,
+            which stand above it, then the Picture. Where it raises a Dn3dError, its sentence stands above the last picture.
         controls: name → (value at the start, lowest, highest) for a slider of whole numbers, a bool for a box, or a list
             of the choices, the first of them chosen.
 
     Returns:
         A widget, for the end of a cell.
     """
+    from ipywidgets import HTML as Words
     from ipywidgets import Checkbox, Dropdown, Image, IntSlider, VBox
 
     def control(name, start):
@@ -75,15 +77,22 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
         return IntSlider(*start, description=name, continuous_update=False)  # drawn when it is let go
 
     widgets = {name: control(name, start) for name, start in controls.items()}
-    image = Image(format="png")
+    words, image = Words(), Image(format="png")
 
     def redraw(_=None) -> None:
-        image.value = draw(**{name: widget.value for name, widget in widgets.items()}).png()
+        try:
+            shown = draw(**{name: widget.value for name, widget in widgets.items()})
+        except Dn3dError as error:
+            words.value = f"<b>{html.escape(str(error))}</b>"
+            return
+        *tables, picture = shown if isinstance(shown, tuple) else (shown,)
+        words.value = "".join(table.data for table in tables)
+        image.value = picture.png()
 
     for widget in widgets.values():
         widget.observe(redraw, "value")
     redraw()
-    return VBox([*widgets.values(), image])
+    return VBox([*widgets.values(), words, image])
 
 
 def _checked(frames) -> np.ndarray:
@@ -112,17 +121,29 @@ def _in_size(frames: np.ndarray) -> np.ndarray:
 
 
 def _encoded(frames: np.ndarray, fps: float) -> bytes:
-    """The frames as an MP4 file with a key frame every 12, so that scrubbing answers at once."""
+    """The frames as an MP4 file that fits into a notebook."""
+    for factor in CONSTANT_RATE_FACTORS:
+        data = mp4(frames, fps, factor)
+        if len(data) <= MAX_BYTES * 3 // 4:  # base64 writes three bytes as four letters
+            return data
+    raise ConfigError(f"{len(frames)} frames do not fit into a player of {MAX_BYTES // 1000} KB: show fewer.")
+
+
+def mp4(frames: np.ndarray, fps: float, factor: int = CONSTANT_RATE_FACTORS[0]) -> bytes:
+    """Frames as an MP4 file that browsers play, H.264, with a key frame every 12, so that scrubbing answers at once.
+
+    Args:
+        frames: uint8 RGB (frames, height, width, 3), height and width even.
+        fps: frames shown in a second.
+        factor: constant rate factor; the larger, the coarser and smaller.
+    """
     import imageio.v3 as imageio
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        for factor in CONSTANT_RATE_FACTORS:
-            imageio.imwrite(
-                path, frames, plugin="FFMPEG", fps=fps, codec="libx264", pixelformat="yuv420p", macro_block_size=2,
-                quality=None, ffmpeg_log_level="error",
-                output_params=["-crf", str(factor), "-g", "12", "-movflags", "+faststart", "-threads", "1"],
-            )  # fmt: skip
-            if path.stat().st_size <= MAX_BYTES * 3 // 4:  # base64 writes three bytes as four letters
-                return path.read_bytes()
-    raise ConfigError(f"{len(frames)} frames do not fit into a player of {MAX_BYTES // 1000} KB: show fewer.")
+        imageio.imwrite(
+            path, frames, plugin="FFMPEG", fps=fps, codec="libx264", pixelformat="yuv420p", macro_block_size=2,
+            quality=None, ffmpeg_log_level="error",
+            output_params=["-crf", str(factor), "-g", "12", "-movflags", "+faststart", "-threads", "1"],
+        )  # fmt: skip
+        return path.read_bytes()

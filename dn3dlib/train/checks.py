@@ -15,6 +15,7 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
+from dn3dlib.train.memory import memory_advice, out_of_memory_in_a_sentence
 from dn3dlib.train.steps import class_weights, make_optimizer, make_train_step
 from dn3dlib.train.strategy import choose_precision, choose_strategy
 
@@ -67,6 +68,7 @@ def run_checks(
 
     Raises:
         DataError: the data set is damaged or has no training sequences.
+        RunError: memory has run out.
     """
     found = [
         classes_present(data),
@@ -78,6 +80,8 @@ def run_checks(
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
+    advice = memory_advice(network, choose_precision(config, strategy), None)
+    with strategy.scope(), out_of_memory_in_a_sentence(lambda: f"in the checks. {advice}"):
         found += [first_loss(network, data, clip, config), gradient_norms(network, data, clip, config)]
         found.append(learns_one_batch(network, data, clip, config, show_progress=show_progress))
     return found

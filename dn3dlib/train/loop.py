@@ -4,8 +4,8 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import keras
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
 from dn3dlib.data.cache import DecodedFrames, free_memory, held_in_memory, open_frames
-from dn3dlib.data.clips import batches_of, check_flip, clip_dataset, plan_training
+from dn3dlib.data.clips import batches_of, check_augmentation, clip_dataset, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, tensorflow_errors_as_os_errors
@@ -23,7 +23,7 @@ from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import copy_weights, load_best, save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.interrupt import stop_on_interrupt
-from dn3dlib.train.memory import memory_advice, memory_warning
+from dn3dlib.train.memory import memory_advice, memory_warning, out_of_memory_in_a_sentence
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
@@ -69,13 +69,13 @@ def train(
     Raises:
         RunError: the folder is taken, the weights do not fit, the loss is no number any more.
         DataError: the data set is damaged or has no training sequences.
-        ConfigError: the memory that `config.cache` asks for is not free, or clips of sides are mirrored (`clips.check_flip`).
+        ConfigError: the memory that `config.cache` asks for is not free, or augmentation does harm (`clips.check_augmentation`).
     """
     data = DataSet.open(data_dir)
     if protocol:
         data = data.as_split_by(protocol, data.seed)
         data.check_split()
-    check_flip(clip, data.classes)
+    check_augmentation(clip, data.storage.frame_shape, data.classes)
     plan_training(data, clip, config.seed, 0)  # refuses an empty split before a folder is made
     held_in_memory(data, _SPLITS, config.cache)  # refuses what does not fit
     weights = load_best(Run.open(init_from)) if init_from else None
@@ -154,7 +154,7 @@ class _Training:
         with ExitStack() as stack:
             stack.enter_context(plain_disk_errors(self.run.path))
             stack.enter_context(tensorflow_errors_as_os_errors())
-            stack.enter_context(self._out_of_memory_in_a_sentence())
+            stack.enter_context(out_of_memory_in_a_sentence(self._where_and_what_to_do))
             stack.enter_context(stop_on_interrupt(self.stop))
             self._start()
             done = int(self.progress.epoch)
@@ -192,15 +192,11 @@ class _Training:
         self.saved = time.monotonic()
         self.events = tf.summary.create_file_writer(str(self.run.path / "events"))
 
-    @contextmanager
-    def _out_of_memory_in_a_sentence(self) -> Iterator[None]:
-        try:
-            yield
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-            raise RunError(
-                f"Memory has run out in epoch {int(self.progress.epoch) + 1} after step {int(self.progress.step)}. "
-                f"{memory_advice(self.network, self.run.train, self.free)} The last good checkpoint of {self.run.path} is kept."
-            ) from error
+    def _where_and_what_to_do(self) -> str:
+        """The end of the sentence on memory that has run out."""
+        where = f"in epoch {int(self.progress.epoch) + 1} after step {int(self.progress.step)}"
+        advice = memory_advice(self.network, self.run.train, self.free)
+        return f"{where}. {advice} The last good checkpoint of {self.run.path} is kept."
 
     def _epoch(self, epoch: int, bar) -> dict | None:
         """Train an epoch, or what is left of it, and validate; None where it was interrupted on the way."""

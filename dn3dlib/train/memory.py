@@ -1,14 +1,28 @@
 """Whether a training fits into memory, said before it starts and where it did not."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import keras
+import tensorflow as tf
 
 from dn3dlib.config import TrainConfig
+from dn3dlib.errors import RunError
 from dn3dlib.model.anatomy import training_memory
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def memory_advice(network: keras.Model, config: TrainConfig, free: int | None = None) -> str:
+@contextmanager
+def out_of_memory_in_a_sentence(say: Callable[[], str]) -> Iterator[None]:
+    """Turn what TensorFlow and Python raise when memory runs out into a RunError; `say` gives where, and what would take less."""
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise RunError(f"Memory has run out {say()}") from error
+
+
+def memory_advice(network: keras.Model, config: TrainConfig, free: int | None) -> str:
     """A sentence on what a training takes, and what would take less.
 
     Args:

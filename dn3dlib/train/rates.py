@@ -12,6 +12,7 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
+from dn3dlib.train.memory import memory_advice, out_of_memory_in_a_sentence
 from dn3dlib.train.steps import class_weights, make_optimizer, make_train_step
 from dn3dlib.train.strategy import choose_precision, choose_strategy
 
@@ -57,6 +58,7 @@ def lr_range_test(
 
     Raises:
         ConfigError: rates that do not rise, or too few steps.
+        RunError: memory has run out.
 
     Source: Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
     """
@@ -67,9 +69,21 @@ def lr_range_test(
     strategy, _ = choose_strategy(device)
     config = choose_precision(config, strategy)
     keras.utils.set_random_seed(config.seed)
+    rising = keras.optimizers.schedules.ExponentialDecay(first, steps - 1, last / first)
     with strategy.scope():
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
-        rising = keras.optimizers.schedules.ExponentialDecay(first, steps - 1, last / first)
+    with out_of_memory_in_a_sentence(lambda: f"in the range test. {memory_advice(network, config, None)}"):
+        losses, smoothed = _losses(network, rising, data, clip, config, strategy, steps, show_progress)
+    if not losses:
+        raise ConfigError(f"The first loss is no number at the rate {first}: look at the checks before training.")
+    rates = first * (last / first) ** (np.arange(len(losses)) / (steps - 1))
+    lowest = float(rates[np.argmin(smoothed)])
+    return RangeTest(rates, np.array(losses), np.array(smoothed), lowest, lowest / 10)
+
+
+def _losses(network, rising, data, clip, config, strategy, steps: int, show_progress: bool) -> tuple[list[float], list[float]]:
+    """The loss of each step, and their running mean, until they have exploded or all steps are done."""
+    with strategy.scope():
         optimizer = make_optimizer(rising, config, network.trainable_variables)
     weights = class_weights([s.label for s in data.of_split("train")], data.classes, config.class_weights)
     step = make_train_step(network, optimizer, strategy, config, (clip.frames, *data.storage.frame_shape), weights)
@@ -85,11 +99,7 @@ def lr_range_test(
             bar.update()
             if len(losses) == steps or smoothed[-1] > _EXPLODED * min(smoothed):
                 break
-    if not losses:
-        raise ConfigError(f"The first loss is no number at the rate {first}: look at the checks before training.")
-    rates = first * (last / first) ** (np.arange(len(losses)) / (steps - 1))
-    lowest = float(rates[np.argmin(smoothed)])
-    return RangeTest(rates, np.array(losses), np.array(smoothed), lowest, lowest / 10)
+    return losses, smoothed
 
 
 def _endless(data: DataSet, clip: ClipConfig, config: TrainConfig):
