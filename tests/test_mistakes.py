@@ -89,7 +89,7 @@ def test_the_widget_begins_in_the_fullest_cell_and_follows_the_choices(data, rep
 
 def test_intervals_are_drawn_where_they_lie():
     rows = {"by person": {"test": (0.75, None), "new": (0.8, (0.7, 0.9))}, "by sequence": {"test": (1.0, (0.95, 1.0)), "new": (0.6, (0.5, 0.65))}}
-    picture = intervals(rows, "which split")
+    picture = intervals(rows, "which split", guessing=0.25)
     ax = picture.figure.axes[0]
     points = [container.lines[0].get_xdata()[0] for container in ax.containers]
     spans = [tuple(container.lines[2][0].get_segments()[0][:, 0]) for container in ax.containers]
@@ -97,7 +97,8 @@ def test_intervals_are_drawn_where_they_lie():
     assert np.allclose(spans, [(0.75, 0.75), (0.7, 0.9), (0.95, 1.0), (0.5, 0.65)])
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(rows)
     (legend,) = picture.figure.legends
-    assert [text.get_text() for text in legend.texts] == ["test", "new"]
+    assert {text.get_text() for text in legend.texts} == {"test", "new", "guessing"}
+    assert [list(line.get_xdata()) for line in ax.lines if line.get_label() == "guessing"] == [[0.25, 0.25]]
     colours = [to_hex(container.lines[0].get_color()) for container in ax.containers]
     assert colours[0] == colours[2] != colours[1] == colours[3]
 

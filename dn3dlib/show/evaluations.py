@@ -14,13 +14,14 @@ _STYLES = (
 )
 
 
-def intervals(rows: dict[str, dict[str, tuple]], title: str = "") -> Picture:
+def intervals(rows: dict[str, dict[str, tuple]], title: str = "", guessing: float | None = None) -> Picture:
     """Accuracies and their intervals, a line of the chart for each row. Taught in notebook 05.
 
     Args:
         rows: row → {series → (accuracy, (low, high))}, shares; an interval may be None. Three series at most, the same in
             every row's order of colours.
         title: above the picture.
+        guessing: what one gets for nothing, as a dotted line; None: not drawn.
 
     Raises:
         ConfigError: no rows, or more series than can be told apart.
@@ -38,11 +39,13 @@ def intervals(rows: dict[str, dict[str, tuple]], title: str = "") -> Picture:
             error = [[max(accuracy - low, 0)], [max(high - accuracy, 0)]]
             ax.errorbar(accuracy, y + spread, xerr=error, capsize=4, markersize=6, label=name, **style)
             ax.annotate(f"{accuracy:.2f}", (accuracy, y + spread), (0, 5), textcoords="offset points", ha="center", fontsize=8)
+    if guessing is not None:
+        ax.axvline(guessing, color="#5A5A5A", linestyle=":", label="guessing")
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set(ylim=(len(rows) - 0.45, -0.55), xlabel="accuracy, with its 95 % interval", title=title)
     ax.title.set_fontsize(11)
     _tidy(ax)
-    if len(names) > 1:
+    if len(names) > 1 or guessing is not None:
         handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles, loc="outside right upper", frameon=False, fontsize="small")
     return Picture(figure, f"{title or 'accuracies'}, with intervals: {', '.join(rows)}", colours=256)
