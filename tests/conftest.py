@@ -80,6 +80,18 @@ def trained(prepared, tiny, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_set(tmp_path_factory) -> Path:
+    """24 drawn videos of 4 subjects, prepared for the preset quick; two of the subjects are the test part: 48 clips."""
+    from dn3dlib.data.prepare import prepare
+    from dn3dlib.presets import find_preset
+
+    folder = tmp_path_factory.mktemp("small set")
+    videos = make_synthetic(folder / "source", subjects=4, scenarios=1, frames=40, workers=1)
+    catalog = kth_catalog(videos, "synthetic").split_by("by-subject:0.25,0.25,0.5")
+    return prepare(catalog, folder / "data", find_preset("quick").storage, 1, show_progress=False).path
+
+
+@pytest.fixture(scope="session")
 def numbered_video():
     """A function that writes a lossless 32×32 video; every pixel of its frame n is first + n."""
 

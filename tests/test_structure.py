@@ -52,7 +52,11 @@ def lines_of_code(path: Path) -> int:
 
 
 def test_the_library_stays_small():
-    """Without its pictures and lessons, as one reads it to change it; the design's "about 6000", and `show`, which grows with each notebook."""
+    """The design's "about 6000" is for what one reads to change the kit.
+
+    What the lessons brought comes on top: the rebuilt defects and the data set with a trap (some 500 lines), and `show`, which grows with
+    each notebook.
+    """
     shown = [path for path in MODULES if path.parent.name == "show"]
-    assert sum(map(lines_of_code, set(MODULES) - set(shown))) < 6500
+    assert sum(map(lines_of_code, set(MODULES) - set(shown))) < 6800
     assert sum(map(lines_of_code, shown)) < 2600

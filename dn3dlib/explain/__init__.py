@@ -1,0 +1,3 @@
+from dn3dlib.quiet import import_quietly
+
+import_quietly("keras")

@@ -122,3 +122,17 @@ def _check(clip: tuple, size: tuple, stride: tuple, cover: str) -> None:
         raise ConfigError(f"A stride of {stride} leaves gaps or stands still: each number goes from 1 to that of the cuboid, {size}.")
     if cover not in COVERS:
         raise ConfigError(f"The cover is {cover!r}, but must be one of {', '.join(COVERS)}.")
+
+
+def agreement(heat: np.ndarray, other: np.ndarray) -> float:
+    """How far two heat maps of one clip rise and fall together: their correlation over all pixels and frames. Taught in notebook 04.
+
+    Args:
+        heat, other: float (frames, height, width).
+
+    Returns:
+        From -1 to 1; 0 where one of them is the same everywhere and so says nothing.
+    """
+    if not (heat.std() and other.std()):
+        return 0.0
+    return float(np.corrcoef(heat.ravel(), other.ravel())[0, 1])

@@ -14,7 +14,7 @@ _OPACITY = 0.6  # of the heat; the frame shows through
 _WATCHABLE = 256  # pixels: the width to which an overlay is enlarged
 _IN_A_ROW, _MOST = 8, 16  # frames of a strip
 _RIGHT, _TOP, _GAP = 66, 30, 3  # pixels around and between the frames of a strip
-_LETTER, _LETTER_OF_TITLE = 6, 8  # pixels, the width of a letter
+_LETTER, _LETTER_OF_TITLE = 7, 8  # pixels, the width of a letter
 _NUMBERS = 20  # pixels, above a row
 _STYLES = (
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},

@@ -23,6 +23,9 @@ STYLES = {
     "test": {"color": "#009E73", "hatch": ".."},
 }
 LINE, ACCENT = "#0072B2", "#D55E00"
+# Grey for their yellow, which white paper swallows; a marker and a line style say the same once more.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
+LINE_STYLES = tuple({"color": c, "marker": m, "linestyle": s} for c, m, s in zip(COLOURS, "os^DvPX*", ("-", "--", "-.", ":") * 2, strict=True))
 LIMIT = 3.0  # normalised values are shown from -LIMIT (black) to LIMIT (white)
 DPI = 100  # pixels an inch
 WIDTH = 9.1  # inches
@@ -72,7 +75,7 @@ def frame_strips(rows: dict[str, np.ndarray], numbers=None, title: str = "") -> 
     widest = int(WIDTH * DPI - margin) // columns - GAP
     strips = [np.stack([_displayable(frame, widest) for frame in frames]) for frames in rows.values()]
     height = head + sum(strip.shape[1] + GAP for strip in strips)
-    alt = f"{title or 'frames'}: {len(rows)} strips of {columns} frames" + (f" ({', '.join(rows)})" if any(rows) else "")
+    alt = f"{title or 'frames'}: {len(rows)} strips of {columns} frames" + (f" ({', '.join(rows)})".replace("\n", " ") if any(rows) else "")
     width = margin + columns * (strips[0].shape[2] + GAP)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     if title:

@@ -8,15 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dn3dlib.errors import ConfigError
-from dn3dlib.show.figures import ACCENT, LINE, WIDTH, Picture
+from dn3dlib.show.figures import ACCENT, LINE, LINE_STYLES, WIDTH, Picture
 from dn3dlib.show.tables import table
 from dn3dlib.train.checks import Check, gradient_bounds
 from dn3dlib.train.compare import table_cells
 from dn3dlib.train.rates import RangeTest
 
-# Okabe and Ito's colours (grey for their yellow, which white paper swallows); a marker and a line style say the same once more.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
-_STYLES = tuple(zip(_COLOURS, "os^DvPX*", ("-", "--", "-.", ":") * 2, strict=True))
 _PANELS = {
     "validation_sequence_accuracy": "validation sequence accuracy",
     "train_loss": "training loss in nats",
@@ -86,15 +83,15 @@ def compare_curves(histories: dict[str, list[dict]]) -> Picture:
     Raises:
         ConfigError: more runs than can be told apart.
     """
-    if len(histories) > len(_STYLES):
-        raise ConfigError(f"{len(histories)} runs cannot be told apart in one figure: choose {len(_STYLES)} at most.")
+    if len(histories) > len(LINE_STYLES):
+        raise ConfigError(f"{len(histories)} runs cannot be told apart in one figure: choose {len(LINE_STYLES)} at most.")
     figure = Figure(figsize=(WIDTH, 3.2 + 0.11 * len(histories)), dpi=100, facecolor="white", layout="constrained")
     axes = figure.subplots(1, len(_PANELS))
     for ax, (column, title) in zip(axes, _PANELS.items(), strict=True):
-        for (name, history), (color, marker, line) in zip(histories.items(), _STYLES, strict=False):
+        for (name, history), style in zip(histories.items(), LINE_STYLES, strict=False):
             rows = [row for row in history if row[column] is not None]
             points = [row["epoch"] for row in rows], [row[column] for row in rows]
-            ax.plot(*points, label=name, markersize=5, color=color, marker=marker, linestyle=line)
+            ax.plot(*points, label=name, markersize=5, **style)
         ax.set(xlabel="epoch", title=title, ylim=(-0.02, 1.02) if column.endswith("accuracy") else (0, None))
         ax.title.set_fontsize(10)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
