@@ -32,6 +32,12 @@ def trained_home() -> Path | None:
     return checkout / "data" / "trained" if checkout else None
 
 
+def notebooks_home() -> Path | None:
+    """Where the course lies; None: an installation that is no checkout has none."""
+    checkout = _checkout()
+    return checkout / "notebooks" if checkout else None
+
+
 def next_run_dir(name: str) -> Path:
     """The first folder `<name>-001`, `-002` … of `runs_home()` that is not there yet."""
     number = 1

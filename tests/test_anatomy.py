@@ -66,6 +66,7 @@ def test_receptive_fields_by_hand(original):
 def test_receptive_fields_by_experiment(variant):
     """What changes an output in the middle, and nothing else, lies in its receptive field."""
     shape = (13, 64, 64, 1)
+    keras.utils.set_random_seed(0)
     model = build_model(ModelConfig(variant=variant, growth_rate=2, depth=8, blocks=2, bottleneck=False), shape, 2)
     rows = {row.name: row for row in anatomy(model)}
     for name in ("stem_conv", "block1_layer1_concat", "block1_layer2_concat"):

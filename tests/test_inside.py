@@ -239,7 +239,7 @@ def test_the_shipped_network_or_the_same_training_anew(retrain, prepared, tmp_pa
     monkeypatch.setenv("DN3D_DATA", str(tmp_path / "data"))
     shutil.copytree(prepared, data_home() / "synthetic-quick")
     asked = []
-    monkeypatch.setattr(loop, "train", lambda *wanted, device: (asked.append((*wanted, device)), shutil.copytree(trained, wanted[1])))
+    monkeypatch.setattr(loop, "train", lambda *wanted, device, **_: (asked.append((*wanted, device)), shutil.copytree(trained, wanted[1])))
     run, found = chosen_network(retrain=retrain, device="cpu")
     preset, folder = find_preset("quick"), tmp_path / "runs" / "synthetic-quick-001"
     assert asked == ([(data_home() / "synthetic-quick", folder, preset.clip, preset.model, preset.train, "cpu")] if retrain else [])

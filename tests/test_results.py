@@ -143,3 +143,16 @@ def test_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
         curve(_history(epochs, validation=False))
     png = b"\x89PNG"
     assert shown == [("displayed", png), ("updated", png), ("updated", png)]
+
+
+def test_probabilities_of_classes_side_by_side():
+    rows = {"the clip": np.array([0.1, 0.7, 0.2]), "frozen": np.array([0.6, 0.3, 0.1])}
+    picture = results.class_probabilities(rows, ["boxing", "running", "walking"], "running")
+    (ax,) = picture.figure.axes
+    assert [[bar.get_width() for bar in bars] for bars in ax.containers] == [list(row) for row in rows.values()]
+    heights = [[bar.get_y() + bar.get_height() / 2 for bar in bars] for bars in ax.containers]
+    assert all(upper < lower for upper, lower in zip(*heights, strict=True)), "the first above the second"
+    assert [round(y) for y in heights[0]] == [0, 1, 2] and ax.yaxis_inverted()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["boxing", "▶ running", "walking"]
+    assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == list(rows)
+    assert "▶" not in str([label.get_text() for label in results.class_probabilities(rows, ["a", "b", "c"]).figure.axes[0].get_yticklabels()])

@@ -52,7 +52,7 @@ def evaluate(
         (95 %, bootstrapped over subjects, None below two), `video_accuracy` (one vote of all clips for each video; None where
         a video shows several classes); `balanced_accuracy` (mean recall) and `macro_f1` of sequences; `per_class` (precision,
         recall, f1, sequences), `confusion` (rows true, columns predicted, counts of sequences); `expected_calibration_error`
-        and its bins, `calibration`, of the sequences' votes; `controls` (by name the three accuracies); `classes`, `split`,
+        and its bins, `calibration`, of the sequences' votes; `controls` (by name the three accuracies, and `recall` by class); `classes`, `split`,
         `clips`, `sequences`, `videos`, `subjects`, `protocol`, `views`, `hop` (None with views), `frame_order` (the run's); `predictions` (a row for each
         sequence) and `mistakes` (which of these are wrong, the most certain first); `test_uses` (how often this run's figures
         on the test split have been looked at), `warnings`.
@@ -73,7 +73,7 @@ def evaluate(
     found = dict(zip(plans, probabilities, strict=True))
     report = _report(run, data, split, plans[clip.frame_order].sequence, found[clip.frame_order])
     report |= {"views": views, "hop": None if views else clip.hop, "frame_order": clip.frame_order}
-    report["controls"] = {name: _accuracies(data, plans[name].sequence, found[name]) for name in controls}
+    report["controls"] = {name: _control(data, plans[name].sequence, found[name]) for name in controls}
     use = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "data": str(data.path.resolve()), "fingerprint": data.fingerprint}
     told = ("split", "protocol", "views", "hop", "clip_accuracy", "sequence_accuracy", "video_accuracy", "controls")
     return note_use(run.path, report, use | {name: report[name] for name in told})
@@ -138,10 +138,23 @@ def _accuracies(data: DataSet, places: np.ndarray, probabilities: np.ndarray) ->
     return found | {"video_accuracy": None} if several else found
 
 
-def _report(run: Run, data: DataSet, split: str, places: np.ndarray, probabilities: np.ndarray) -> dict:
+def _control(data: DataSet, places: np.ndarray, probabilities: np.ndarray) -> dict:
+    """The accuracies, and the share of each class's sequences whose vote is right, None where it is absent."""
+    truth, votes = _truth_and_votes(data, places, probabilities)
+    recall = {name: row["recall"] for name, row in per_class(truth, votes.argmax(axis=1), data.classes).items()}
+    return _accuracies(data, places, probabilities) | {"recall": recall}
+
+
+def _truth_and_votes(data: DataSet, places: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sequence among `places`, in their order: its class, int (sequences,), and its vote (sequences, classes)."""
     sequences, votes = sequence_votes(probabilities, places)
-    rows = [data.sequences[place] for place in sequences]
-    truth, predicted = np.array([data.classes.index(row.label) for row in rows]), votes.argmax(axis=1)
+    return np.array([data.classes.index(data.sequences[place].label) for place in sequences]), votes
+
+
+def _report(run: Run, data: DataSet, split: str, places: np.ndarray, probabilities: np.ndarray) -> dict:
+    truth, votes = _truth_and_votes(data, places, probabilities)
+    rows = [data.sequences[place] for place in np.unique(places)]
+    predicted = votes.argmax(axis=1)
     interval = subject_interval(predicted == truth, [row.subject for row in rows])
     classes = per_class(truth, predicted, data.classes)
     error, bins = calibration(votes, truth)

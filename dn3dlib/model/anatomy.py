@@ -85,8 +85,8 @@ def _added_up(name: str, rows: list[LayerAnatomy]) -> LayerAnatomy:
 def field_by_experiment(model: keras.Model, name: str) -> tuple[int, int, int]:
     """The receptive field of a layer, asked of the network itself. Taught in notebook 03.
 
-    The gradient of the output in the middle by a clip of noise is 0 wherever a value of the clip has no part in it. Where
-    the field reaches over the clip's border, only the part inside is found.
+    The gradient of the output in the middle by clips of noise is 0 wherever a value of the clips has no part in it; of several,
+    because the ReLUs let only a part of each pass. Where the field reaches over the clip's border, only the part inside is found.
 
     Args:
         model: of `build_model`, its weights drawn by chance: a weight that is 0 hides what it sees.
@@ -97,12 +97,12 @@ def field_by_experiment(model: keras.Model, name: str) -> tuple[int, int, int]:
     """
     import tensorflow as tf
 
-    clips = tf.random.stateless_normal((1, *model.input.shape[1:]), seed=(0, 0))
+    clips = tf.random.stateless_normal((8, *model.input.shape[1:]), seed=(0, 0))
     with tf.GradientTape() as tape:
         tape.watch(clips)
         maps = keras.Model(model.input, model.get_layer(name).output)(clips, training=False)
-        middle = maps[(0, *(size // 2 for size in maps.shape[1:4]))]
-    touched = np.nonzero(tape.gradient(middle, clips)[0])[:3]
+        middle = maps[(slice(None), *(size // 2 for size in maps.shape[1:4]))]
+    touched = np.nonzero(np.any(tape.gradient(middle, clips), axis=0))[:3]
     return tuple(int(np.ptp(places)) + 1 for places in touched)
 
 

@@ -126,7 +126,7 @@ def _wrong_shape(answer: np.ndarray, wanted: np.ndarray) -> str:
     axes = [axis for axis in range(wanted.ndim) if answer.shape[axis] != wanted.shape[axis]]
     gaps = {answer.shape[axis] - wanted.shape[axis] for axis in axes}
     by_one = {1: ", one too many", -1: ", one too few"}.get(gaps.pop(), "") if len(gaps) == 1 else ""
-    return f"{shapes}: they differ in axis {' and '.join(map(str, axes))}{by_one}."
+    return f"{shapes}: they differ in {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}{by_one}."
 
 
 def _names_of_the_difference(answer: np.ndarray, wanted: np.ndarray, whole: bool) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _off_by_one(difference: np.ndarray) -> str:
     wrong = difference[difference != 0]
     where = "" if wrong.size == difference.size else f" in {wrong.size} of {difference.size} places"
     way = "too large" if np.all(wrong > 0) else "too small" if np.all(wrong < 0) else "too large or too small"
-    return f"off by one{where}: {way}. Count the ends once more: do both belong to it?"
+    return f"off by one{where}: {way}. Look again at the ends, which belong to it or not, and at what is rounded."
 
 
 def _rounded_to(answer: np.ndarray, wanted: np.ndarray) -> str:

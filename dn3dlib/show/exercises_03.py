@@ -7,6 +7,7 @@ import numpy as np
 
 from dn3dlib.config import ModelConfig
 from dn3dlib.quiet import quiet_when_imported
+from dn3dlib.show.answers import UNTOUCHED
 from dn3dlib.show.lesson import Exercise
 
 quiet_when_imported("keras")  # and TensorFlow: loaded when an answer is checked, not before
@@ -52,6 +53,8 @@ class LayersExercise(Exercise):
             return super().check(answer)
         try:
             network = _network(answer, *self.cases[0])
+            if network is UNTOUCHED:
+                return super().check(UNTOUCHED)
             complaint = _complaint(network) if network else "your function must return the maps that come out of its last layer."
         except Exception as error:  # the learner's own function may fail in any way, and must hear of it
             complaint = f"your function raises {type(error).__name__}: {error}"
@@ -62,11 +65,13 @@ class LayersExercise(Exercise):
 
 
 def _network(function, channels: int, filters: int, size: int):
-    """The function as a Keras model; None if it returns no tensor."""
+    """The function as a Keras model; None if it returns no tensor, UNTOUCHED if it is not written yet."""
     import keras
 
     maps = keras.Input((4, 6, 6, channels))
     made = function(maps, filters, size)
+    if made is UNTOUCHED:
+        return UNTOUCHED
     return keras.Model(maps, made) if isinstance(made, keras.KerasTensor) else None
 
 

@@ -172,6 +172,28 @@ def vote_of_clips(probabilities, vote, classes) -> Picture:
     return _done(figure, f"probabilities of {len(classes)} classes for each of {len(probabilities)} clips, and their mean")
 
 
+def class_probabilities(rows: dict, classes, shown: str = "") -> Picture:
+    """How sure a network is of each class, a bar each, for one clip or two or three beside each other. Taught in notebook 00.
+
+    Args:
+        rows: what was asked about → probabilities (n,); three at most.
+        classes: n names.
+        shown: the class that is really seen, marked with an arrow; "": not known.
+    """
+    figure, ax = plt.subplots(figsize=(7, 1.2 + 0.36 * len(classes)), dpi=80, facecolor="white", layout="constrained")
+    height = 0.8 / len(rows)
+    for place, ((name, row), colour, hatch) in enumerate(zip(rows.items(), (_BLUE, _VERMILION, _GREEN), ("", "//", ".."), strict=False)):
+        y = np.arange(len(classes)) - 0.4 + height * (place + 0.5)
+        bars = ax.barh(y, row, height, label=name, color=colour, hatch=hatch, edgecolor="white")
+        ax.bar_label(bars, fmt="%.2f", padding=3, fontsize="small")
+    ax.set_yticks(range(len(classes)), [f"▶ {name}" if name == shown else name for name in classes])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1.1), xlabel="probability" + (" (▶: what is really seen)" if shown else ""))
+    _tidy(ax, legend=False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    return _done(figure, f"probabilities of {len(classes)} classes for {', '.join(rows)}")
+
+
 def _number_cells(ax: Axes, shares: np.ndarray, classes, text) -> None:
     """Class names below the columns and `text(y, x)` in the cells of an image of shares, unless there are too many."""
     if len(classes) > _MOST_WITH_NUMBERS:

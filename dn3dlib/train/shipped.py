@@ -2,17 +2,43 @@
 
 import filecmp
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from dn3dlib.config import nearest
+from dn3dlib.config import apply_settings, nearest
+from dn3dlib.data.catalog import Catalog
 from dn3dlib.data.manifest import MANIFEST, DataSet
+from dn3dlib.data.one_gait import UNSEEN, one_gait_catalog, unseen_catalog
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, read_json, write_json
 from dn3dlib.places import data_home, next_run_dir, runs_home, trained_home
 from dn3dlib.presets import find_preset
-from dn3dlib.train.runs import BEST, CONFIG, Run
+from dn3dlib.train.runs import BEST, CONFIG, EVALUATION, Run
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a shipped network was trained: the preset quick, and what differs from it."""
+
+    data: str  # its prepared data set: synthetic (ten people to train on), one-gait (each person in one gait only)
+    protocol: str  # how that is split for this network
+    settings: tuple[str, ...] = ()  # as of `dn3d train --set`
+
+
+# Of single pictures, which hold no motion, nothing varied: all that is left to go by is who and what is seen.
+_STILLS = ("clip.frames=1", "clip.hop=1", "clip.crop=0", "clip.flip=false", "clip.brightness=0.0", "train.epochs=40")
+RECIPES = {
+    "honest": Recipe("synthetic", "by-subject"),
+    "leaking": Recipe("one-gait", "random-leaky", _STILLS),
+    "mended": Recipe("one-gait", "by-subject", _STILLS),
+}
+_CATALOGS = {
+    "synthetic": lambda: read_catalog("synthetic").split_by(DEFAULT_PROTOCOLS["synthetic"]),
+    "one-gait": one_gait_catalog,
+}
 
 
 def shipped_run(name: str = "honest") -> Run:
@@ -21,7 +47,8 @@ def shipped_run(name: str = "honest") -> Run:
     A copy, because each look at held-out data is noted in a run's folder, and what ships must stay as it is.
 
     Args:
-        name: a folder of `data/trained/`: honest (split by subject), leaking (its subjects stand on both sides of the split).
+        name: a folder of `data/trained/`: honest (split by subject); leaking (trained on people who were filmed in one gait
+            each, its subjects stand on both sides of the split) and mended (the same people, split by subject).
 
     Returns:
         The run, in `runs_home()/shipped-<name>`; its data set is looked for in `data_home()`.
@@ -30,13 +57,7 @@ def shipped_run(name: str = "honest") -> Run:
         ConfigError: there is no such network.
         RunError: the kit was installed without its `data/` folder, or the copy cannot be written.
     """
-    home = trained_home()
-    if home is None:
-        raise RunError("The trained networks lie in the kit's folder data/trained, and this installation has none: work in a checkout of the kit.")
-    names = sorted(path.parent.name for path in home.glob(f"*/{BEST}"))
-    if name not in names:
-        raise ConfigError(f"There is no trained network {name!r}: {nearest(name, names)}")
-    source, target = home / name, runs_home() / f"shipped-{name}"
+    source, target = _shipped(name), runs_home() / f"shipped-{name}"
     with plain_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with only_one_at(target, 60):
@@ -45,15 +66,86 @@ def shipped_run(name: str = "honest") -> Run:
     return Run.open(target)
 
 
-def shipped_data() -> DataSet:
-    """The data set of the shipped networks, `data_home()/synthetic-quick`: the synthetic videos as the preset quick prepares them.
+def shipped_data(name: str = "honest", show_progress: bool = True) -> DataSet:
+    """The prepared data set of a shipped network, `data_home()/synthetic-quick` for honest, split as for that network.
 
     What is missing of it is made; it takes a minute or two, once.
+
+    Args:
+        name: of RECIPES.
+        show_progress: on standard error.
+
+    Raises:
+        ConfigError: there is no such network.
+        DataError, Dn3dError: as `data.prepare.prepare`.
     """
-    path = data_home() / "synthetic-quick"
+    recipe = _recipe(name)
+    data = _prepared(f"{recipe.data}-quick", _CATALOGS[recipe.data], show_progress)
+    return data.as_split_by(recipe.protocol, data.seed)
+
+
+def unseen_data(people: int = UNSEEN, show_progress: bool = True) -> DataSet:
+    """People whom no shipped network has seen, prepared for `leaking` and `mended`; made where they are missing. Taught in notebook 05.
+
+    Raises as `data.one_gait.unseen_catalog`, `data.prepare.prepare`.
+    """
+    return _prepared(f"unseen-{people}-quick", lambda: unseen_catalog(people), show_progress)
+
+
+def _prepared(name: str, catalog: Callable[[], Catalog], show_progress: bool) -> DataSet:
+    """The data set of that name in the kit's `data/`, as it is there, or prepared from the catalog as the preset quick does."""
+    path = data_home() / name
     if (path / MANIFEST).is_file():
         return DataSet.open(path)
-    return prepare(read_catalog("synthetic", "").split_by(DEFAULT_PROTOCOLS["synthetic"]), path, find_preset("quick").storage)
+    return prepare(catalog(), path, find_preset("quick").storage, show_progress=show_progress)
+
+
+def train_anew(name: str, run_dir: Path, *, epochs: int = 0, device: str = "auto", show_progress: bool = True) -> Run:
+    """Train a shipped network anew, as it was trained. Taught in notebook 05.
+
+    Args:
+        name: of RECIPES.
+        run_dir: the new run's folder.
+        epochs: 0: as it was.
+        device, show_progress: as `train.loop.train`.
+
+    Raises:
+        ConfigError: there is no such network.
+        RunError, DataError: as `train.loop.train`.
+    """
+    from dn3dlib.train.loop import train
+
+    recipe, preset = _recipe(name), find_preset("quick")
+    more = [f"train.epochs={epochs}"] if epochs else []
+    setup = apply_settings({prefix: preset.configs[prefix] for prefix in ("clip", "model", "train")}, [*recipe.settings, *more])
+    data = shipped_data(name, show_progress)
+    train(data.path, run_dir, *setup.values(), protocol=recipe.protocol, device=device, show_progress=show_progress)
+    return Run.open(run_dir)
+
+
+def _recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise ConfigError(f"There is no trained network {name!r}: {nearest(name, RECIPES)}")
+    return RECIPES[name]
+
+
+def shipped_report(name: str) -> dict:
+    """What a shipped network's evaluation on its own test part gave, as it ships. Taught in notebook 05.
+
+    Raises as `shipped_run`; the report is of `evaluate.report.evaluate`.
+    """
+    return read_json(_shipped(name) / EVALUATION, "evaluation")["test"]
+
+
+def _shipped(name: str) -> Path:
+    """The folder of a network that ships; raises as `shipped_run`."""
+    home = trained_home()
+    if home is None:
+        raise RunError("The trained networks lie in the kit's folder data/trained, and this installation has none: work in a checkout of the kit.")
+    names = sorted(path.parent.name for path in home.glob(f"*/{BEST}"))
+    if name not in names:
+        raise ConfigError(f"There is no trained network {name!r}: {nearest(name, names)}")
+    return home / name
 
 
 def chosen_network(run_dir: str = "", retrain: bool = False, device: str = "auto"):
@@ -72,15 +164,12 @@ def chosen_network(run_dir: str = "", retrain: bool = False, device: str = "auto
         ConfigError: there is no such device.
     """
     from dn3dlib.train.best import load_best  # TensorFlow is loaded when a network is, not before
-    from dn3dlib.train.loop import train
     from dn3dlib.train.strategy import choose_strategy
 
     if not run_dir:
-        data, preset = shipped_data(), find_preset("quick")
-        run_dir = shipped_run().path
-        if retrain:
-            run_dir = next_run_dir("synthetic-quick")
-            train(data.path, run_dir, preset.clip, preset.model, preset.train, device=device)
+        shipped_data()
+        run = train_anew("honest", next_run_dir("synthetic-quick"), device=device) if retrain else shipped_run()
+        run_dir = run.path
     run = Run.open(run_dir)
     with choose_strategy(device)[0].scope():
         return run, load_best(run)
