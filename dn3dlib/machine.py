@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.requirements import Requirement  # which TensorFlow brings
+from packaging.requirements import Requirement
 
 from dn3dlib.errors import Dn3dError
 from dn3dlib.places import data_home, runs_home
@@ -122,15 +122,17 @@ def _memory() -> tuple[str, bool, str]:
 
 
 def _disk() -> tuple[str, bool, str]:
-    """Room and permission where data and runs are kept."""
+    """Room and permission where data and runs are kept: of the two places the worse."""
+    looked_at = []
     for home, variable in ((data_home(), "DN3D_DATA"), (runs_home(), "DN3D_RUNS")):
         there = next(path for path in (home, *home.parents) if path.exists())
-        remedy = f"Set {variable} to a folder of yours on a disk with {DISK / 1e9:.1f} GB to spare, before you start Jupyter."
-        free = shutil.disk_usage(there).free
-        if free < DISK or not os.access(there, os.W_OK):
-            found = f"{free / 1e9:.1f} GB free" + ("" if os.access(there, os.W_OK) else ", but you may not write there")
-            return f"{found} where {variable} points", False, remedy
-    return f"{free / 1e9:.1f} GB free", True, remedy
+        looked_at.append((os.access(there, os.W_OK), shutil.disk_usage(there).free, variable))
+    writable, free, variable = min(looked_at)
+    remedy = f"Set {variable} to a folder of yours on a disk with {DISK / 1e9:.1f} GB to spare, before you start Jupyter."
+    found = f"{free / 1e9:.1f} GB free" + ("" if writable else ", but you may not write there")
+    if writable and free >= DISK:
+        return found, True, remedy
+    return f"{found} where {variable} points", False, remedy
 
 
 def _device() -> tuple[str, bool, str]:

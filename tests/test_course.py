@@ -10,9 +10,9 @@ import pytest
 
 from dn3dlib.errors import RunError
 from dn3dlib.machine import Finding
-from dn3dlib.show import checks
 from dn3dlib.show import course as page
 from dn3dlib.show.course import course, course_table
+from dn3dlib.show.tables import machine_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "notebooks" / "README.md", ROOT / "notebooks" / "glossary.md", ROOT / "data" / "README.md"]
@@ -50,8 +50,14 @@ def test_the_command_prints_a_line_for_each_notebook():
     assert [line.split("](")[1].split(")")[0] for line in told.splitlines()[2:]] == [path.name for path in NOTEBOOKS]
 
 
+def test_the_stored_table_of_notebook_00_has_a_line_for_each_notebook():
+    outputs = [output for cell in json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))["cells"] for output in cell.get("outputs", [])]
+    (table,) = [html for output in outputs if "minutes to read" in (html := "".join(output.get("data", {}).get("text/html", "")))]
+    assert re.findall(r"<tr><td[^>]*>(.*?)</td>", table) == [lesson.title for lesson in course()]
+
+
 def test_the_machine_in_a_table():
-    html = checks.machine_table([Finding("disk", "<1 GB free", False, "Make room."), Finding("memory", "9 GB", True, "Close others.")]).data
+    html = machine_table([Finding("disk", "<1 GB free", False, "Make room."), Finding("memory", "9 GB", True, "Close others.")]).data
     assert "✗ MEND" in html and "&lt;1 GB free" in html and "Make room." in html
     assert "✓ good" in html and "Close others." not in html, "no remedy where none is needed"
 

@@ -122,6 +122,7 @@ def pixels_of(picture) -> np.ndarray:
 
 def test_a_strip_draws_every_frame_with_its_number():
     picture = figures.frame_strip(ramp(6, 60, 80), numbers=range(0, 18, 3), title="a title")
+    assert picture.alt == "a title: 1 strip of 6 frames"
     assert len(picture.figure.images) == 6
     assert [text.get_text() for text in picture.figure.texts] == ["a title", "", "0", "3", "6", "9", "12", "15"]
     assert len(np.unique(pixels_of(picture)[..., 0])) > 6

@@ -2,10 +2,12 @@
 
 import builtins
 import importlib.metadata
+import json
 import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +16,7 @@ from dn3dlib import machine
 from dn3dlib.data import cache
 from dn3dlib.machine import check_machine
 
+NOTEBOOK_00 = Path(__file__).resolve().parents[1] / "notebooks" / "00_start_here.ipynb"
 NAMES = ["Python", "packages", "reading videos", "playing videos", "memory", "disk", "device"]
 
 
@@ -32,6 +35,17 @@ def test_this_machine_does():
 def test_nothing_heavy_is_loaded_to_import_it():
     loaded = "import sys, dn3dlib.machine; sys.exit(bool({'tensorflow', 'cv2', 'numpy', 'psutil'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", loaded]).returncode == 0
+
+
+def test_a_broken_opencv_reaches_the_table_of_notebook_00():
+    """All that its code needs up to that table loads neither OpenCV, nor matplotlib, nor TensorFlow."""
+    code = ["".join(cell["source"]) for cell in json.loads(NOTEBOOK_00.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    end = next(place for place, source in enumerate(code) if "machine_table(" in source)
+    imports = [line for source in code[: end + 1] for line in source.splitlines() if line.startswith(("from ", "import "))]
+    assert "from dn3dlib.machine import check_machine" in imports
+    loaded = "\n".join([*imports, "import sys; sys.exit(str({'tensorflow', 'keras', 'cv2', 'matplotlib'} & set(sys.modules)))"])
+    told = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stderr
+    assert told.strip() == "set()"
 
 
 def test_another_python(monkeypatch):
@@ -109,6 +123,14 @@ def test_a_full_disk_and_a_folder_that_is_not_yours(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9e9))
     monkeypatch.setattr(machine.os, "access", lambda path, _: path != tmp_path)  # root may write everywhere
     assert "you may not write there where DN3D_RUNS points" in found("disk").found
+
+
+def test_of_two_good_disks_the_smaller_one_counts(monkeypatch, tmp_path):
+    monkeypatch.setenv("DN3D_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("DN3D_RUNS", str(tmp_path.parent))
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1e9 if path == tmp_path else 9e9))
+    assert found("disk").ok and found("disk").found == "1.0 GB free"
 
 
 def test_devices(monkeypatch):

@@ -57,8 +57,9 @@ def test_many_classes_are_drawn_without_numbers():
 
 
 def test_vote_of_clips_puts_the_vote_last():
-    figure = results.vote_of_clips([[0.9, 0.1], [0.3, 0.7]], [0.6, 0.4], ("run", "walk")).figure
-    ax = figure.axes[0]
+    picture = results.vote_of_clips([[0.9, 0.1], [0.3, 0.7]], [0.6, 0.4], ("run", "walk"))
+    ax = picture.figure.axes[0]
+    assert picture.alt.endswith("for each of 2 clips; the highest in their mean – run 0.60")
     assert [text.get_text() for text in ax.texts][-2:] == ["0.60", "0.40"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["clip 1", "clip 2", "vote"]
 
@@ -148,6 +149,7 @@ def test_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
 def test_probabilities_of_classes_side_by_side():
     rows = {"the clip": np.array([0.1, 0.7, 0.2]), "frozen": np.array([0.6, 0.3, 0.1])}
     picture = results.class_probabilities(rows, ["boxing", "running", "walking"], "running")
+    assert picture.alt == "probabilities of 3 classes; the highest – the clip: running 0.70; frozen: boxing 0.60"
     (ax,) = picture.figure.axes
     assert [[bar.get_width() for bar in bars] for bars in ax.containers] == [list(row) for row in rows.values()]
     heights = [[bar.get_y() + bar.get_height() / 2 for bar in bars] for bars in ax.containers]

@@ -1,27 +1,18 @@
-"""Pictures and tables of what is wrong: with videos, with the machine."""
+"""Pictures of what is wrong with videos."""
 
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from IPython.display import HTML
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dn3dlib.data.video import iter_frames
 from dn3dlib.errors import VideoError
-from dn3dlib.machine import Finding
 from dn3dlib.show.figures import ACCENT, DPI, GAP, LINE, WIDTH, Picture
-from dn3dlib.show.tables import table
 
 THUMBNAIL = (60, 80)  # pixels, height and width
 THUMBNAILS = 3  # frames shown of a video
-
-
-def machine_table(findings: list[Finding]) -> HTML:
-    """What `check_machine` found, a line each, with what to do where something is not as needed. Taught in notebook 00."""
-    lines = [["✓ good" if one.ok else "✗ MEND", one.name, one.found, "" if one.ok else one.remedy] for one in findings]
-    return table([["", "what", "found", "what to do"], *lines])
 
 
 def scan_table(rows: list[dict], folder: Path) -> Picture:

@@ -75,7 +75,7 @@ def frame_strips(rows: dict[str, np.ndarray], numbers=None, title: str = "") -> 
     widest = int(WIDTH * DPI - margin) // columns - GAP
     strips = [np.stack([_displayable(frame, widest) for frame in frames]) for frames in rows.values()]
     height = head + sum(strip.shape[1] + GAP for strip in strips)
-    alt = f"{title or 'frames'}: {len(rows)} strips of {columns} frames" + (f" ({', '.join(rows)})".replace("\n", " ") if any(rows) else "")
+    alt = f"{title or 'frames'}: {len(rows)} strip{'s' * (len(rows) > 1)} of {columns} frames" + (f" ({', '.join(rows)})".replace("\n", " ") if any(rows) else "")
     width = margin + columns * (strips[0].shape[2] + GAP)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     if title:

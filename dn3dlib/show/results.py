@@ -169,7 +169,7 @@ def vote_of_clips(probabilities, vote, classes) -> Picture:
     ax.set_yticks(range(len(rows)), [f"clip {n}" for n in range(1, len(rows))] + ["vote"])
     ax.axhline(len(rows) - 1.5, color="white", linewidth=3)
     figure.colorbar(image, ax=ax, label="probability")
-    return _done(figure, f"probabilities of {len(classes)} classes for each of {len(probabilities)} clips, and their mean")
+    return _done(figure, f"probabilities of {len(classes)} classes for each of {len(probabilities)} clips; the highest in their mean – {_top(vote, classes)}")
 
 
 def class_probabilities(rows: dict, classes, shown: str = "") -> Picture:
@@ -191,7 +191,14 @@ def class_probabilities(rows: dict, classes, shown: str = "") -> Picture:
     ax.set(xlim=(0, 1.1), xlabel="probability" + (" (▶: what is really seen)" if shown else ""))
     _tidy(ax, legend=False)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
-    return _done(figure, f"probabilities of {len(classes)} classes for {', '.join(rows)}")
+    highest = "; ".join(f"{name}: {_top(row, classes)}" for name, row in rows.items())
+    return _done(figure, f"probabilities of {len(classes)} classes; the highest – {highest}")
+
+
+def _top(probabilities, classes) -> str:
+    """The most probable class and its probability, in words."""
+    top = int(np.argmax(probabilities))
+    return f"{classes[top]} {probabilities[top]:.2f}"
 
 
 def _number_cells(ax: Axes, shares: np.ndarray, classes, text) -> None:
