@@ -122,9 +122,12 @@ def _memory() -> tuple[str, bool, str]:
 
 
 def _disk() -> tuple[str, bool, str]:
-    """Room and permission where data and runs are kept: of the two places the worse."""
+    """Room and permission where data and runs are kept: of the two places the worse. Data that are there need only be read."""
+    homes = {"DN3D_RUNS": runs_home()}
+    if not (data_home() / "synthetic-quick").is_dir():
+        homes["DN3D_DATA"] = data_home()
     looked_at = []
-    for home, variable in ((data_home(), "DN3D_DATA"), (runs_home(), "DN3D_RUNS")):
+    for variable, home in homes.items():
         there = next(path for path in (home, *home.parents) if path.exists())
         looked_at.append((os.access(there, os.W_OK), shutil.disk_usage(there).free, variable))
     writable, free, variable = min(looked_at)

@@ -133,6 +133,16 @@ def test_of_two_good_disks_the_smaller_one_counts(monkeypatch, tmp_path):
     assert found("disk").ok and found("disk").found == "1.0 GB free"
 
 
+def test_data_that_are_there_need_only_be_read(monkeypatch, tmp_path):
+    monkeypatch.setenv("DN3D_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("DN3D_RUNS", str(tmp_path.parent))
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(machine.os, "access", lambda path, _: path != tmp_path / "data")
+    assert "you may not write there where DN3D_DATA points" in found("disk").found
+    (tmp_path / "data" / "synthetic-quick").mkdir()
+    assert found("disk").ok
+
+
 def test_devices(monkeypatch):
     def config(*gpus):
         details = SimpleNamespace(get_device_details=lambda gpu: {"device_name": gpu})
