@@ -401,7 +401,8 @@ def test_a_strip_fits_into_a_notebook_and_nothing_lies_outside(count):
 
 def test_evidence_over_time_draws_the_curves_that_it_is_given():
     curves = {"Grad-CAM": np.array([0.1, 0.5, 0.2]), "occlusion": np.array([0.0, -0.1, 0.4])}
-    ax = evidence_over_time(curves, [7, 8, 9], "walking").figure.axes[0]
+    ax = evidence_over_time(curves, [7, 8, 9], "walking", "fall of the probability").figure.axes[0]
+    assert ax.get_ylabel() == "fall of the probability"
     for line, (label, curve) in zip(ax.get_lines(), curves.items(), strict=True):
         assert (line.get_label(), line.get_xdata().tolist()) == (label, [7, 8, 9])
         np.testing.assert_array_equal(line.get_ydata(), curve)

@@ -146,6 +146,12 @@ def test_a_kernel_that_follows_an_edge_prefers_its_direction():
     np.testing.assert_allclose(still_bar, 0, atol=1e-5)
 
 
+def test_a_unit_that_never_answers_prefers_no_direction():
+    """A kernel whose answers are all below 0, or 0, has no preference; one with some is measured by what is above 0."""
+    answers = np.array([[-1.0, -2, -3, -4], [0, 0, 0, 0], [4, 1, -2, 1]])
+    np.testing.assert_array_equal(kernels.direction_preference(answers), [0, 0, 1])
+
+
 # Connections
 
 
@@ -284,6 +290,13 @@ def test_direction_curves_are_closed_and_relative():
     assert list(one.get_ydata()) == [0.25, 0.5, 1, 0.5, 0.25] and set(two.get_ydata()) == {1}
     np.testing.assert_allclose(one.get_xdata(), np.deg2rad([0, 90, 180, 270, 0]))
     assert one.get_marker() != two.get_marker() and one.get_linestyle() != two.get_linestyle()
+
+
+def test_a_unit_that_never_answers_is_drawn_in_the_middle():
+    curves = {"below": np.array([-1.0, -2, -3, -2]), "none": np.zeros(4), "some": np.array([2.0, 1, -2, 1])}
+    below, none, some = inside.direction_curves(curves, np.arange(0, 360, 90)).figure.axes[0].lines
+    assert set(below.get_ydata()) == set(none.get_ydata()) == {0}
+    assert list(some.get_ydata()) == [1, 0.5, 0, 0.5, 1]
 
 
 def test_a_map_runs_from_dark_blue_to_yellow():

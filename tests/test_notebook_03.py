@@ -13,7 +13,7 @@ from dn3dlib.config import ModelConfig
 from dn3dlib.model.anatomy import parts
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.presets import PRESETS
-from dn3dlib.show.exercises_03 import EXERCISES, composite
+from dn3dlib.show.exercises_03 import EXERCISES, convolution_first
 
 
 def test_the_general_network_without_bottleneck_is_built_as_well(papermill, tmp_path):
@@ -43,45 +43,50 @@ def test_the_transition_of_the_exercise_sees_what_the_exercise_says():
     assert EXERCISES["strided_shape"].oracle() == [16, 13, 16]
 
 
+def convolved(x, filters, size):
+    return layers.Conv3D(filters, size, padding="same", use_bias=False)(x)
+
+
 def normalised(x):
     return layers.ReLU()(layers.BatchNormalization()(x))
 
 
 WRONG = {
-    "there is no batch normalisation": lambda x, n, s: layers.Conv3D(n, s, padding="same", use_bias=False)(layers.ReLU()(x)),
-    "there is no ReLU": lambda x, n, s: layers.Conv3D(n, s, padding="same", use_bias=False)(layers.BatchNormalization()(x)),
+    "there is no batch normalisation": lambda x, n, s: layers.ReLU()(convolved(x, n, s)),
+    "there is no ReLU": lambda x, n, s: layers.BatchNormalization()(convolved(x, n, s)),
     "there is no convolution": lambda x, n, s: normalised(x),
-    "in this order: convolution, batch normalisation, ReLU": lambda x, n, s: normalised(layers.Conv3D(n, s, padding="same", use_bias=False)(x)),
-    "has a bias": lambda x, n, s: layers.Conv3D(n, s, padding="same")(normalised(x)),
-    "your answer has shape (2, 2, 4, 4, 4)": lambda x, n, s: layers.Conv3D(n, s, use_bias=False)(normalised(x)),
-    "the largest difference is": lambda x, n, s: layers.Conv3D(n, 1, padding="same", use_bias=False)(normalised(x)),
+    "in this order: batch normalisation, ReLU, convolution": lambda x, n, s: convolved(normalised(x), n, s),
+    "in this order: convolution, ReLU, batch normalisation": lambda x, n, s: layers.BatchNormalization()(layers.ReLU()(convolved(x, n, s))),
+    "has a bias": lambda x, n, s: normalised(layers.Conv3D(n, s, padding="same")(x)),
+    "your answer has shape (2, 2, 4, 4, 4)": lambda x, n, s: normalised(layers.Conv3D(n, s, use_bias=False)(x)),
+    "the largest difference is": lambda x, n, s: normalised(convolved(x, n, 1)),
     "must return the maps": lambda x, n, s: None,
     "raises ZeroDivisionError": lambda x, n, s: 1 / 0,
 }
 
 
 @pytest.mark.parametrize("sentence", WRONG)
-def test_a_wrong_composite_is_told_what_is_wrong(sentence, capsys):
-    assert not EXERCISES["composite"].check(WRONG[sentence])
+def test_a_wrong_order_of_layers_is_told_what_is_wrong(sentence, capsys):
+    assert not EXERCISES["convolution_first"].check(WRONG[sentence])
     said = capsys.readouterr().out
     assert said.startswith("not yet: ") and sentence in said
 
 
 @pytest.mark.parametrize("bend", [layers.ReLU(), layers.Activation("relu"), keras.ops.relu])
-def test_a_right_composite_may_be_written_in_several_ways(bend, capsys):
+def test_a_right_answer_may_be_written_in_several_ways(bend, capsys):
     def answer(x, filters, size):
-        return layers.Conv3D(filters, size, padding="same", use_bias=False)(bend(layers.BatchNormalization()(x)))
+        return bend(layers.BatchNormalization()(convolved(x, filters, size)))
 
-    assert EXERCISES["composite"].check(answer) and EXERCISES["composite"].check(composite)
-    assert not EXERCISES["composite"].check(...)
+    assert EXERCISES["convolution_first"].check(answer) and EXERCISES["convolution_first"].check(convolution_first)
+    assert not EXERCISES["convolution_first"].check(...)
     assert "not yet: put your answer" in capsys.readouterr().out
 
 
-def test_the_composite_of_the_exercise_is_the_library_s():
-    model = build_model(ModelConfig(growth_rate=4, depth=10, bottleneck=False), (4, 16, 16, 1), 2)
-    start = model.get_layer("block1_layer1_concat").input[0]
-    theirs = keras.Model(start, model.get_layer("block1_layer1_conv").output)
-    mine = keras.Model(start, composite(start, 4, 3))
-    mine.set_weights(theirs.get_weights())
-    values = np.random.default_rng(0).normal(size=(2, *start.shape[1:]))
-    assert np.allclose(mine(values), theirs(values), atol=1e-5)
+def test_the_exercise_convolves_then_normalises_then_bends():
+    """Computed without layers: by Keras's convolution, and batch normalisation with its statistics at 0 and 1."""
+    clips = keras.Input((4, 6, 6, 3))
+    network = keras.Model(clips, convolution_first(clips, 2, 3))
+    kernel = next(layer for layer in network.layers if isinstance(layer, layers.Conv3D)).kernel
+    values = np.random.default_rng(0).normal(size=(2, 4, 6, 6, 3)).astype(np.float32)
+    expected = np.maximum(np.asarray(keras.ops.conv(values, kernel, padding="same")) / np.sqrt(1 + 1e-3), 0)
+    np.testing.assert_allclose(network(values), expected, atol=1e-5)

@@ -106,4 +106,3 @@ def through(part: keras.Model, data: DataSet, plan: ClipPlan, clip: ClipConfig) 
         output = step(clips).numpy()
         yield range(done, done + len(output)), output
         done += len(output)
-

@@ -57,11 +57,13 @@ def direction_preference(answers: np.ndarray) -> np.ndarray:
     """How much units prefer one direction to its opposite. Taught in notebook 04.
 
     Args:
-        answers: float (units, directions), positive, of an even number of directions evenly around the circle.
+        answers: float (units, directions), of an even number of directions evenly around the circle; below 0 there is none.
 
     Returns:
         float (units,): the largest difference of two opposite directions, as a share of the largest answer; 0: all opposites
-        alike, 1: some direction gets an answer and its opposite none.
+        alike, or no answer at all; 1: some direction gets an answer and its opposite none.
     """
+    answers = np.maximum(answers, 0)
     opposite = np.roll(answers, answers.shape[1] // 2, axis=1)
-    return np.abs(answers - opposite).max(axis=1) / answers.max(axis=1)
+    largest = answers.max(axis=1)
+    return np.abs(answers - opposite).max(axis=1) / np.where(largest > 0, largest, 1)

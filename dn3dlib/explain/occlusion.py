@@ -5,6 +5,7 @@ dimension. It needs no gradient and no layer, so it is a second opinion on Grad-
 """
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -83,14 +84,21 @@ def occlude(
     stride = stride or tuple(max(1, length // 2) for length in size)
     _check(clip.shape[:3], size, stride, cover)
     starts = tuple(_starts(*axis) for axis in zip(clip.shape[:3], size, stride, strict=True))
-    corners, left = list(itertools.product(*starts)), []
+    corners = list(itertools.product(*starts))
+    covered = (_covered(clip, corner, size, cover) for corner in corners)
     with progress_bar(total=len(corners), desc="occlusion", unit="place", show=show_progress) as bar:
-        for first in range(0, len(corners), batch_size):
-            covered = np.stack([_covered(clip, corner, size, cover) for corner in corners[first : first + batch_size]])
-            left.append(softmax(model(covered, training=False).numpy())[:, target])
-            bar.update(len(covered))
-    drop = probability - np.concatenate(left).reshape([len(places) for places in starts])
+        left = _probabilities(model, covered, batch_size, bar)[:, target]
+    drop = probability - left.reshape([len(places) for places in starts])
     return Occlusion(target, float(probability), drop.astype(np.float32), starts, tuple(size), clip.shape[:3])
+
+
+def _probabilities(model: keras.Model, clips: Iterator[np.ndarray], batch_size: int, bar) -> np.ndarray:
+    """Of each class, float (clips, classes); no more clips are made at once than are computed at once."""
+    found = []
+    while batch := list(itertools.islice(clips, batch_size)):
+        found.append(softmax(model(np.stack(batch), training=False).numpy()))
+        bar.update(len(batch))
+    return np.concatenate(found)
 
 
 def _starts(length: int, size: int, stride: int) -> np.ndarray:

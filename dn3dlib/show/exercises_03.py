@@ -11,7 +11,7 @@ from dn3dlib.show.answers import UNTOUCHED
 from dn3dlib.show.lesson import Exercise
 
 quiet_when_imported("keras")  # and TensorFlow: loaded when an answer is checked, not before
-_NAMES = {"BatchNormalization": "batch normalisation", "ReLU": "ReLU", "Conv3D": "convolution"}
+_NAMES = {"Conv3D": "convolution", "BatchNormalization": "batch normalisation", "ReLU": "ReLU"}  # in their order
 
 
 def _strided_shape() -> list[int]:
@@ -35,12 +35,12 @@ def _layers_per_block(depth: int, blocks: int, bottleneck: bool) -> int:
     return ModelConfig(depth=depth, blocks=blocks, bottleneck=bottleneck).layers_per_block
 
 
-def composite(x, filters: int, size: int):
-    """The composite function in Keras layers, without dropout: what an answer is held against."""
+def convolution_first(x, filters: int, size: int):
+    """The order of most networks before DenseNet, in Keras layers: what an answer is held against."""
     from keras import layers
 
-    x = layers.ReLU()(layers.BatchNormalization(epsilon=1e-3)(x))
-    return layers.Conv3D(filters, size, padding="same", use_bias=False)(x)
+    x = layers.Conv3D(filters, size, padding="same", use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization(epsilon=1e-3)(x))
 
 
 @dataclass
@@ -92,10 +92,10 @@ def _complaint(network) -> str:
             return f"there is no {name} in your function."
     order = [_NAMES[kind] for kind in found if kind in _NAMES]
     if order != list(_NAMES.values()):
-        return f"your layers stand in this order: {', '.join(order)}. What a convolution sees has been normalised and bent before."
+        return f"your layers stand in this order: {', '.join(order)}. Here what the convolution gives is normalised, and then bent."
     convolution = network.operations[1 + found.index("Conv3D")]
     if convolution.use_bias:
-        return "your convolution has a bias: the batch normalisation of the next layer takes every constant away again, so it would learn nothing."
+        return "your convolution has a bias: the batch normalisation behind it takes every constant away again, so it would learn nothing."
     return ""
 
 
@@ -132,12 +132,12 @@ EXERCISES = {
         ),
         cases=((20, 3, False), (20, 3, True), (40, 3, True), (30, 3, True), (40, 4, False)),
     ),
-    "composite": LayersExercise(
-        lambda *case: _outcome(composite, *case),
+    "convolution_first": LayersExercise(
+        lambda *case: _outcome(convolution_first, *case),
         hints=(
-            "Four words: normalise, bend, convolve, return. Each of the first three is one Keras layer.",
-            'keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Conv3D(filters, size, padding="same", use_bias=False).',
-            "A layer is made, then called with what comes in: x = keras.layers.ReLU()(x).",
+            "Three Keras layers, those of step 3. What does each of them see now?",
+            "How many channels has batch normalisation to set right: those that come in, or those that the convolution gives?",
+            "A layer is made, then called with what comes in: x = keras.layers.ReLU()(x). Begin with the convolution, end with ReLU.",
         ),
         cases=((6, 4, 3), (6, 24, 1)),
     ),

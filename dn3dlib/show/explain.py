@@ -110,19 +110,20 @@ def _colour_bar(figure: Figure, size: tuple[int, int], right: int) -> None:
     bar.set_label("evidence", fontsize=8, labelpad=-4)
 
 
-def evidence_over_time(curves: dict[str, np.ndarray], numbers=None, title: str = "") -> Picture:
+def evidence_over_time(curves: dict[str, np.ndarray], numbers=None, title: str = "", ylabel: str = "evidence") -> Picture:
     """When the evidence is there: one line for each explanation. Taught in notebook 04.
 
     Args:
         curves: label → (frames,), such as the mean of each frame's heat; three at most.
         numbers: of the frames; None: counted from 0.
         title: above the picture.
+        ylabel: what the curves measure.
     """
     figure = Figure(figsize=(WIDTH * 0.8, 2.6), dpi=DPI, facecolor="white", layout="constrained")
     ax = figure.subplots()
     for (label, curve), style in zip(curves.items(), _STYLES, strict=False):
         ax.plot(range(len(curve)) if numbers is None else numbers, curve, label=label, markersize=5, **style)
-    ax.set(xlabel="frame", ylabel="evidence", ylim=(min(0, ax.get_ylim()[0]), None))
+    ax.set(xlabel="frame", ylabel=ylabel, ylim=(min(0, ax.get_ylim()[0]), None))
     ax.set_title(title, fontsize=10)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(color="#DDDDDD", linewidth=0.8)

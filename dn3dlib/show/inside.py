@@ -47,7 +47,7 @@ def direction_curves(curves: dict[str, np.ndarray], directions) -> Picture:
     """Answers to a moving bar around a circle, a line each, as shares of its largest. Taught in notebook 04.
 
     Args:
-        curves: name → (directions,); eight at most.
+        curves: name → (directions,); eight at most. What is below 0 is no answer and lies in the middle.
         directions: in degrees, 0 to the right, 90 downwards.
     """
     figure = Figure(figsize=(WIDTH * 0.62, 4.0), dpi=100, facecolor="white", layout="constrained")
@@ -57,7 +57,8 @@ def direction_curves(curves: dict[str, np.ndarray], directions) -> Picture:
     axis.tick_params(axis="x", pad=9)
     for (name, values), style in zip(curves.items(), LINE_STYLES, strict=False):
         closed = np.append(np.arange(len(values)), 0)
-        axis.plot(np.deg2rad(directions)[closed], values[closed] / values.max(), label=name, **style)
+        shares = np.maximum(values, 0) / (max(values.max(), 0) or 1)
+        axis.plot(np.deg2rad(directions)[closed], shares[closed], label=name, **style)
     axis.set(ylim=(0, 1.05), yticks=(0.25, 0.5, 0.75, 1))
     axis.tick_params(axis="y", labelsize=7, labelcolor=_GREY)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
