@@ -10,6 +10,7 @@ from dn3dlib.errors import ConfigError
 from dn3dlib.show import mistakes
 from dn3dlib.show.evaluations import accuracy_by_views, intervals, recall_by_control
 from dn3dlib.show.exercises_05 import EXERCISES
+from dn3dlib.show.players import play
 
 CLASSES = ["boxing", "handclapping", "handwaving", "jogging", "running", "walking"]
 
@@ -83,8 +84,12 @@ def test_the_widget_begins_in_the_fullest_cell_and_follows_the_choices(data, rep
     assert (true.value, predicted.value) == ("jogging", "running")
     assert sorted(true.options) == sorted(predicted.options) == CLASSES
     first = image.value
+    words = next(child for child in widget.children if not hasattr(child, "options") and not hasattr(child, "format"))
+    surest = max((row for row in report["predictions"] if row["label"] == "jogging"), key=lambda row: max(row["probabilities"]))
+    assert words.value == play(mistakes.sequence_frames(data, surest["sequence"]), fps=12.5, label=surest["sequence"]).data
     predicted.value = "jogging"
     assert image.value != first and image.value == mistakes.cell_strips(data, report, "jogging", "jogging").png()
+    assert words.value == "", "nothing moves in an empty cell"
 
 
 def test_intervals_are_drawn_where_they_lie():
@@ -103,7 +108,7 @@ def test_intervals_are_drawn_where_they_lie():
     assert colours[0] == colours[2] != colours[1] == colours[3]
 
 
-@pytest.mark.parametrize("rows", [{}, {"one": dict.fromkeys("abcd", (0.5, None))}])
+@pytest.mark.parametrize("rows", [{}, {"one": dict.fromkeys("abcdefghi", (0.5, None))}])
 def test_intervals_that_cannot_be_told_apart_are_refused(rows):
     with pytest.raises(ConfigError, match="cannot be drawn"):
         intervals(rows)
@@ -140,29 +145,33 @@ def _accuracy(confusion):
     return np.trace(confusion) / np.sum(confusion)
 
 
-def _error(probabilities, labels, weigh=True):
+def _gaps(probabilities, labels, least):
     found = {}
     for row, label in zip(probabilities, labels, strict=True):
-        found.setdefault(int(np.ceil(max(row) * 15)), []).append((max(row), int(np.argmax(row)) == label))
-    weights = [len(rows) / len(labels) if weigh else 1 / len(found) for rows in found.values()]
-    return sum(w * abs(np.mean([c for c, _ in rows]) - np.mean([r for _, r in rows])) for w, rows in zip(weights, found.values(), strict=True))
+        found.setdefault(int(np.ceil(max(row) * 15)), []).append((max(row), row.index(max(row)) == label))
+    return [abs(np.mean([c for c, _ in rows]) - np.mean([r for _, r in rows])) for rows in found.values() if len(rows) >= least]
 
 
-def _difference(first, second, subjects, by="subject"):
-    groups = subjects if by == "subject" else list(range(len(subjects)))
-    names = sorted(set(groups))
-    sums = np.array([sum(a - b for a, b, s in zip(first, second, groups, strict=True) if s == name) for name in names])
-    counts = np.array([groups.count(name) for name in names])
-    drawn = np.random.default_rng(0).integers(0, len(names), (1000, len(names)))
-    return np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (2.5, 97.5))
+def _difference(first, second, labels, subjects):
+    """Draw by draw, one balanced accuracy after the other."""
+    people = sorted(set(subjects))
+    differences = []
+    for drawn in np.random.default_rng(0).integers(0, len(people), (1000, len(people))):
+        rows = [n for place in drawn for n in range(len(subjects)) if subjects[n] == people[place]]
+        seen = {labels[n] for n in rows}
+        one, other = (np.mean([np.mean([right[n] for n in rows if labels[n] == name]) for name in seen]) for right in (first, second))
+        differences.append(one - other)
+    return np.percentile(differences, (2.5, 97.5))
 
 
-RIGHT = {"balanced_accuracy": _balanced, "calibration_error": _error, "difference_interval": _difference}
-WRONG = {
-    "balanced_accuracy": _accuracy,
-    "calibration_error": lambda *given: _error(*given, weigh=False),
-    "difference_interval": lambda *given: _difference(*given, by="sequence"),
-}
+def _two_intervals(first, second, labels, subjects):
+    """Each network's interval by itself, and then the ends subtracted."""
+    nothing = [0] * len(labels)
+    return _difference(first, nothing, labels, subjects) - _difference(second, nothing, labels, subjects)
+
+
+RIGHT = {"balanced_accuracy": _balanced, "worst_gap": lambda *given: max(_gaps(*given), default=0), "difference_interval": _difference}
+WRONG = {"balanced_accuracy": _accuracy, "worst_gap": lambda *given: np.mean(_gaps(*given) or [0]), "difference_interval": _two_intervals}
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -7,7 +7,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from dn3dlib.errors import ConfigError
-from dn3dlib.show.figures import DPI, WIDTH, Picture
+from dn3dlib.show.figures import DPI, LINE_STYLES, WIDTH, Picture
 
 _COLOURS = matplotlib.colormaps["inferno"]  # from black to yellow, ever brighter: it reads without colours as well
 _OPACITY = 0.6  # of the heat; the frame shows through
@@ -16,11 +16,7 @@ _IN_A_ROW, _MOST = 8, 16  # frames of a strip
 _RIGHT, _TOP, _GAP = 66, 30, 3  # pixels around and between the frames of a strip
 _LETTER, _LETTER_OF_TITLE = 7, 8  # pixels, the width of a letter
 _NUMBERS = 20  # pixels, above a row
-_STYLES = (
-    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
-    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
-    {"color": "#009E73", "marker": "^", "linestyle": "-."},
-)
+_STYLES = LINE_STYLES[:3]  # of explanations beside each other
 
 
 def overlay(frames: np.ndarray, heat: np.ndarray, width: int = _WATCHABLE) -> np.ndarray:

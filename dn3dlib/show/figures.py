@@ -22,7 +22,7 @@ STYLES = {
     "validation": {"color": "#E69F00", "hatch": "//"},
     "test": {"color": "#009E73", "hatch": ".."},
 }
-LINE, ACCENT = "#0072B2", "#D55E00"
+LINE, ACCENT, GREY = "#0072B2", "#D55E00", "#5A5A5A"
 # Grey for their yellow, which white paper swallows; a marker and a line style say the same once more.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
 LINE_STYLES = tuple({"color": c, "marker": m, "linestyle": s} for c, m, s in zip(COLOURS, "os^DvPX*", ("-", "--", "-.", ":") * 2, strict=True))
@@ -263,6 +263,15 @@ def _displayable(frame: np.ndarray, widest: int) -> np.ndarray:
     if width > widest:
         return cv2.resize(frame, (widest, max(1, round(height * widest / width))), interpolation=cv2.INTER_AREA)
     return frame.repeat(widest // width, axis=0).repeat(widest // width, axis=1)
+
+
+def tidy(ax, legend: bool = False) -> None:
+    """A light grid behind the data, no frame above and to the right; `legend`: where something has a label, it is named."""
+    ax.grid(color="#DDDDDD", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    if legend and ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize="small")
 
 
 def _finish(axis, legend: bool = False) -> None:

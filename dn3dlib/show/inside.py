@@ -6,9 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dn3dlib.show.figures import ACCENT, LINE_STYLES, WIDTH, Picture, frame_strips
+from dn3dlib.show.figures import ACCENT, GREY, LINE_STYLES, WIDTH, Picture, frame_strips
 
-_GREY = "#5A5A5A"
 _COLUMNS = 8  # maps beside each other in a grid
 _ENLARGED = 4  # pixels for one of a frame on which a place is marked
 
@@ -60,7 +59,7 @@ def direction_curves(curves: dict[str, np.ndarray], directions) -> Picture:
         shares = np.maximum(values, 0) / (max(values.max(), 0) or 1)
         axis.plot(np.deg2rad(directions)[closed], shares[closed], label=name, **style)
     axis.set(ylim=(0, 1.05), yticks=(0.25, 0.5, 0.75, 1))
-    axis.tick_params(axis="y", labelsize=7, labelcolor=_GREY)
+    axis.tick_params(axis="y", labelsize=7, labelcolor=GREY)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return Picture(figure, f"answers to a moving bar by its direction: {', '.join(curves)}", colours=256)
 
@@ -200,7 +199,7 @@ def tap_curves(taps: dict[str, np.ndarray]) -> Picture:
     axis = figure.subplots()
     for (name, values), style in zip(taps.items(), LINE_STYLES, strict=False):
         axis.plot(np.arange(len(values)) - len(values) // 2, values / values.mean(), label=name, **style)
-    axis.axhline(1, color=_GREY, linestyle=":")
+    axis.axhline(1, color=GREY, linestyle=":")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="frames before (−) and after (+) the middle", ylabel="weight, 1: the layer's mean")
     axis.spines[["top", "right"]].set_visible(False)

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from dn3dlib.config import ModelConfig
 from dn3dlib.model.anatomy import anatomy, connections, parts, whole
 from dn3dlib.model.densenet3d import build_model
-from dn3dlib.show.figures import ACCENT, WIDTH, Picture
+from dn3dlib.show.figures import GREY, LINE_STYLES, WIDTH, Picture
 from dn3dlib.show.players import with_controls
 from dn3dlib.show.tables import table
 
@@ -26,9 +26,6 @@ _FACES = {
     "layer": {"facecolor": "#E69F00", "hatch": "////"},
     "all": {"facecolor": "#009E73", "hatch": "...."},
 }
-_STYLES = ({"color": "#0072B2", "marker": "o", "linestyle": "-"}, {"color": ACCENT, "marker": "s", "linestyle": "--"},
-           {"color": "#009E73", "marker": "^", "linestyle": "-."})  # fmt: skip
-_GREY = "#5A5A5A"
 _OBLIQUE = np.array([0.32, 0.26])  # where a step back in time is drawn, in steps to the right and up
 _WORDS = {"block": "block ", "layer": "layer ", "transition": "transition "}
 
@@ -74,14 +71,14 @@ def receptive_fields(networks: dict) -> Picture:
     """How much of the clip each part sees, in frames, rows and columns; a line for each network. Taught in notebook 03.
 
     Args:
-        networks: name → network of `build_model`; three at most.
+        networks: name → network of `build_model`; eight at most.
     """
     figure = Figure(figsize=(WIDTH, 3.4), dpi=100, facecolor="white", layout="constrained")
     axes = figure.subplots(1, 3)
     for axis, (ax, unit) in enumerate(zip(axes, ("frames", "rows", "columns"), strict=True)):
-        for (name, network), style in zip(networks.items(), _STYLES, strict=False):
+        for (name, network), style in zip(networks.items(), LINE_STYLES, strict=False):
             ax.plot([row.receptive_field[axis] for row in parts(network)], label=name, markersize=5, **style)
-            ax.axhline(network.input.shape[axis + 1], color=_GREY, linestyle=":")
+            ax.axhline(network.input.shape[axis + 1], color=GREY, linestyle=":")
         ax.set(title=unit, xlabel="part (0: the clip)", ylim=(0, None))
         ax.title.set_fontsize(10)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -127,7 +124,7 @@ def draw_network(model) -> Picture:
             start = drawing.word(0, before, "above")
         before = drawing.block(block, links, shapes, reader, start)
     drawing.word(len(blocks[-1]) + 2, f"→ {_channels(shapes[readers[-1]])}", "head\nlogits")
-    ax.text(0.15, -0.05, "numbers: channels · solid: read by a dense layer · dotted: gathered for what comes next", fontsize=8, color=_GREY)
+    ax.text(0.15, -0.05, "numbers: channels · solid: read by a dense layer · dotted: gathered for what comes next", fontsize=8, color=GREY)
     dense = sum(len(links[name]) for block in blocks for name in block[1:])
     counts = ", ".join(str(len(block) - 1) for block in blocks)
     alt = f"drawing of a network: blocks of {counts} dense layers, {dense} connections into them, smaller boxes from block to block"

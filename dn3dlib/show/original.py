@@ -6,13 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from dn3dlib.errors import ConfigError
-from dn3dlib.show.figures import WIDTH, Picture
+from dn3dlib.show.figures import GREY, LINE_STYLES, WIDTH, Picture
 from dn3dlib.show.tables import table
 
-# Okabe and Ito's colours; marker and line style say the same once more.
-ORIGINAL = {"color": "#D55E00", "marker": "s", "linestyle": "--"}
-MENDED = {"color": "#0072B2", "marker": "o", "linestyle": "-"}
-GREY = "#5A5A5A"
+MENDED, ORIGINAL = LINE_STYLES[:2]
 
 
 def two_curves(x, original, mended, xlabel: str, ylabel: str, *, names=("original", "mended"), log: bool = False, level: float | None = None) -> Picture:

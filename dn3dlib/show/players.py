@@ -58,7 +58,7 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
     are one thing more to wait for.
 
     Args:
-        draw: takes a value for each control, by name; gives a `Picture` of `show.figures`, or a tuple: tables as HTML,
+        draw: takes a value for each control, by name; gives a `Picture` of `show.figures`, or a tuple: tables or players as HTML,
             which stand above it, then the Picture. Where it raises a Dn3dError, its sentence stands above the last picture.
         controls: name → (value at the start, lowest, highest) for a slider of whole numbers, a bool for a box, or a list
             of the choices, the first of them chosen.

@@ -8,15 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dn3dlib.show.figures import Picture
+from dn3dlib.show.figures import COLOURS, GREY, LINE, LINE_STYLES, Picture, tidy
 
-# Okabe and Ito's colours, told apart by everyone; a marker and a line style say the same once more.
-_BLUE, _VERMILION, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#5A5A5A"
-_STYLES = (
-    {"color": _BLUE, "marker": "o", "linestyle": "-"},
-    {"color": _VERMILION, "marker": "s", "linestyle": "--"},
-    {"color": _GREEN, "marker": "^", "linestyle": "-."},
-)
 _CURVES = {
     "loss in nats": {"train_loss": "training clips", "validation_loss": "validation clips"},
     "accuracy": {
@@ -39,15 +32,15 @@ def training_curves(history: list[dict], classes: int | None = None) -> Picture:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), dpi=80, facecolor="white", layout="constrained")
     guessing = (np.log(classes), 1 / classes) if classes else (None, None)
     for ax, (title, curves), level in zip(axes, _CURVES.items(), guessing, strict=True):
-        for (column, label), style in zip(curves.items(), _STYLES, strict=False):
+        for (column, label), style in zip(curves.items(), LINE_STYLES, strict=False):
             rows = [row for row in history if row[column] is not None]
             if rows:
                 ax.plot([row["epoch"] for row in rows], [row[column] for row in rows], label=label, markersize=5, **style)
         if level is not None:
-            ax.axhline(level, color=_GREY, linestyle=":", label="guessing")
+            ax.axhline(level, color=GREY, linestyle=":", label="guessing")
         ax.set(xlabel="epoch", ylabel=title, xlim=(0.5, max(len(history), 2) + 0.5))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _tidy(ax)
+        tidy(ax, legend=True)
     figure.get_layout_engine().set(wspace=0.08)
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(-0.02, 1.02)
@@ -85,17 +78,17 @@ def reliability(report: dict) -> Picture:
     figure, (ax, counts) = plt.subplots(
         2, 1, figsize=(4.6, 5.4), dpi=80, height_ratios=(3, 1), sharex=True, facecolor="white", layout="constrained"
     )
-    ax.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="as it should be")
-    ax.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], label="sequences", **_STYLES[0])
+    ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="as it should be")
+    ax.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], label="sequences", **LINE_STYLES[0])
     ax.set(ylabel="share of right answers", xlim=(0, 1), ylim=(-0.03, 1.03))
     ax.set_title(f"{report['split']}: expected calibration error {report['expected_calibration_error']:.3f}", fontsize="medium")
-    _tidy(ax)
+    tidy(ax, legend=True)
     for row in rows:
         width = row["high"] - row["low"]
-        counts.bar(row["low"], row["count"], width, align="edge", color=_BLUE, edgecolor="white")
+        counts.bar(row["low"], row["count"], width, align="edge", color=LINE, edgecolor="white")
     counts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     counts.set(xlabel="probability of the predicted class", ylabel="sequences")
-    _tidy(counts, legend=False)
+    tidy(counts)
     return _done(figure, f"share of right answers against the predicted class's probability, on {report['split']}")
 
 
@@ -109,15 +102,15 @@ def controls(report: dict) -> Picture:
     kinds = [name for name in ("clip", "sequence", "video") if report[f"{name}_accuracy"] is not None]
     figure, ax = plt.subplots(figsize=(2 + 1.5 * len(rows), 3.4), dpi=80, facecolor="white", layout="constrained")
     width = 0.8 / len(kinds)
-    for place, (kind, colour, hatch) in enumerate(zip(kinds, (_BLUE, _VERMILION, _GREEN), ("", "//", ".."), strict=False)):
+    for place, (kind, colour, hatch) in enumerate(zip(kinds, COLOURS, ("", "//", ".."), strict=False)):
         shares = [row[f"{kind}_accuracy"] for row in rows.values()]
         x = np.arange(len(rows)) - 0.4 + width * (place + 0.5)
         bars = ax.bar(x, shares, width, label=f"{kind}s", color=colour, hatch=hatch, edgecolor="white")
         ax.bar_label(bars, fmt="%.2f", fontsize="small")
-    ax.axhline(1 / len(report["classes"]), color=_GREY, linestyle=":", label="guessing")
+    ax.axhline(1 / len(report["classes"]), color=GREY, linestyle=":", label="guessing")
     ax.set_xticks(range(len(rows)), list(rows))
     ax.set(xlabel="frames of each clip", ylabel="accuracy", ylim=(0, 1.1), title=report["split"])
-    _tidy(ax, legend=False)
+    tidy(ax)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return _done(figure, f"accuracy on {report['split']} with frames {', '.join(rows)}, against guessing")
 
@@ -131,9 +124,9 @@ def learning_rate(schedule, steps: int) -> Picture:
     """
     places = np.unique(np.linspace(0, steps - 1, 400).astype(int))
     figure, ax = plt.subplots(figsize=(6, 2.8), dpi=80, facecolor="white", layout="constrained")
-    ax.plot(places, [float(schedule(int(step))) for step in places], color=_BLUE)
+    ax.plot(places, [float(schedule(int(step))) for step in places], color=LINE)
     ax.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
-    _tidy(ax, legend=False)
+    tidy(ax)
     return _done(figure, f"learning rate over {steps} steps")
 
 
@@ -141,15 +134,15 @@ def channel_growth(networks: dict) -> Picture:
     """Channels after the stem, each dense layer and each transition, one line for each network.
 
     Args:
-        networks: name → network of `build_model`; three at most.
+        networks: name → network of `build_model`; eight at most.
     """
     figure, ax = plt.subplots(figsize=(7, 3.2), dpi=80, facecolor="white", layout="constrained")
-    for (name, network), style in zip(networks.items(), _STYLES, strict=False):
+    for (name, network), style in zip(networks.items(), LINE_STYLES, strict=False):
         places = [layer for layer in network.layers if _CHANGES_CHANNELS.fullmatch(layer.name)]
         ax.plot([layer.output.shape[-1] for layer in places], label=name, markersize=5, **style)
     ax.set(xlabel="place in the network (0: after the stem)", ylabel="channels", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(ax)
+    tidy(ax, legend=True)
     return _done(figure, f"channels through the network: {', '.join(networks)}")
 
 
@@ -182,14 +175,14 @@ def class_probabilities(rows: dict, classes, shown: str = "") -> Picture:
     """
     figure, ax = plt.subplots(figsize=(7, 1.2 + 0.36 * len(classes)), dpi=80, facecolor="white", layout="constrained")
     height = 0.8 / len(rows)
-    for place, ((name, row), colour, hatch) in enumerate(zip(rows.items(), (_BLUE, _VERMILION, _GREEN), ("", "//", ".."), strict=False)):
+    for place, ((name, row), colour, hatch) in enumerate(zip(rows.items(), COLOURS, ("", "//", ".."), strict=False)):
         y = np.arange(len(classes)) - 0.4 + height * (place + 0.5)
         bars = ax.barh(y, row, height, label=name, color=colour, hatch=hatch, edgecolor="white")
         ax.bar_label(bars, fmt="%.2f", padding=3, fontsize="small")
     ax.set_yticks(range(len(classes)), [f"▶ {name}" if name == shown else name for name in classes])
     ax.invert_yaxis()
     ax.set(xlim=(0, 1.1), xlabel="probability" + (" (▶: what is really seen)" if shown else ""))
-    _tidy(ax, legend=False)
+    tidy(ax)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     highest = "; ".join(f"{name}: {_top(row, classes)}" for name, row in rows.items())
     return _done(figure, f"probabilities of {len(classes)} classes; the highest – {highest}")
@@ -208,14 +201,6 @@ def _number_cells(ax: Axes, shares: np.ndarray, classes, text) -> None:
     ax.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
     for y, x in np.ndindex(shares.shape):
         ax.text(x, y, text(y, x), ha="center", va="center", color="black" if shares[y, x] > 0.55 else "white")
-
-
-def _tidy(ax: Axes, legend: bool = True) -> None:
-    ax.grid(color="#DDDDDD", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    if legend and ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize="small")
 
 
 def _done(figure: Figure, alt: str) -> Picture:

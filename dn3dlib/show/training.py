@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dn3dlib.errors import ConfigError
-from dn3dlib.show.figures import ACCENT, LINE, LINE_STYLES, WIDTH, Picture
+from dn3dlib.show.figures import ACCENT, GREY, LINE, LINE_STYLES, WIDTH, Picture, tidy
 from dn3dlib.show.tables import table
 from dn3dlib.train.checks import Check, gradient_bounds
 from dn3dlib.train.compare import table_cells
@@ -19,7 +19,6 @@ _PANELS = {
     "train_loss": "training loss in nats",
     "validation_loss": "validation loss in nats",
 }
-_GREY = "#5A5A5A"
 
 
 def checks_table(checks: list[Check]) -> HTML:
@@ -58,19 +57,19 @@ def gradient_bars(check: Check) -> Picture:
         ax.text(0.01, place, word, color=ACCENT, va="center", transform=ax.get_yaxis_transform(), bbox=patch)
     ax.invert_yaxis()
     ax.set_xlabel("norm of the gradient (dashed: what is allowed)")
-    _tidy(ax)
+    tidy(ax)
     return Picture(figure, f"bars: gradient norms of {', '.join(names)}; {'all' if check.passed else 'not all'} within the bounds")
 
 
 def range_test(test: RangeTest) -> Picture:
     """The loss against the rising learning rate: each batch, the running mean, and the rate that is suggested."""
     figure, ax = _figure(3.4)
-    ax.plot(test.rates, test.losses, ".", color=_GREY, alpha=0.5, label="each batch")
+    ax.plot(test.rates, test.losses, ".", color=GREY, alpha=0.5, label="each batch")
     ax.plot(test.rates, test.smoothed, color=LINE, linewidth=2, label="running mean")
-    ax.axvline(test.lowest, color=_GREY, linestyle=":", label=f"lowest: {test.lowest:.2g}")
+    ax.axvline(test.lowest, color=GREY, linestyle=":", label=f"lowest: {test.lowest:.2g}")
     ax.axvline(test.suggested, color=ACCENT, linestyle="--", label=f"suggested, a tenth: {test.suggested:.2g}")
     ax.set(xscale="log", xlabel="learning rate", ylabel="loss in nats", ylim=(0, 1.5 * test.smoothed[0]))
-    _tidy(ax, legend=True)
+    tidy(ax, legend=True)
     return Picture(figure, f"loss against learning rate; lowest at {test.lowest:.2g}, suggested {test.suggested:.2g}", colours=256)
 
 
@@ -95,7 +94,7 @@ def compare_curves(histories: dict[str, list[dict]]) -> Picture:
         ax.set(xlabel="epoch", title=title, ylim=(-0.02, 1.02) if column.endswith("accuracy") else (0, None))
         ax.title.set_fontsize(10)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _tidy(ax)
+        tidy(ax)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize="small", ncols=2)
     return Picture(figure, f"accuracy and losses over epochs of {'1 run' if len(histories) == 1 else f'{len(histories)} runs'}: {', '.join(histories)}", colours=256)
 
@@ -103,11 +102,3 @@ def compare_curves(histories: dict[str, list[dict]]) -> Picture:
 def _figure(height: float):
     figure = Figure(figsize=(WIDTH * 0.75, height), dpi=100, facecolor="white", layout="constrained")
     return figure, figure.subplots()
-
-
-def _tidy(ax, legend: bool = False) -> None:
-    ax.grid(color="#DDDDDD", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    if legend:
-        ax.legend(frameon=False, fontsize="small")
