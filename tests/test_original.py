@@ -16,13 +16,14 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.video import read_frames
 from dn3dlib.errors import ConfigError, DataError, VideoError
 from dn3dlib.explain import original, symptoms
-from dn3dlib.explain.defects import StoredAsOriginal, measure
+from dn3dlib.explain.defects import StoredAsOriginal, group_of, measure
 from dn3dlib.metrics import softmax
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.places import trained_home
 from dn3dlib.presets import find_preset
 from dn3dlib.show.exercises_06 import EXERCISES, starts_of_the_library
 from dn3dlib.show.original import cost_dots, cost_table, two_curves
+from dn3dlib.train import shipped
 from dn3dlib.train.best import load_best
 from dn3dlib.train.runs import Run
 
@@ -281,11 +282,36 @@ def test_the_costs_that_ship_are_those_of_this_program():
     assert all(len(row["original"]) in (1, len(costs["settings"]["seeds"])) for row in costs["rows"])
 
 
+@pytest.mark.parametrize(
+    ("mended", "wrong", "group"),
+    [
+        ([0.7, 0.8], [0.5, 0.6], "costly"),
+        ([0.7, 0.8], [0.5, 0.7], "not shown"),
+        ([0.7, 0.8], [0.5, 0.9], "not shown"),
+        ([0.7], [0.7], "not shown"),
+        ([0.7, 0.8], [0.9, 0.9], "higher"),
+    ],
+)
+def test_a_defect_is_costly_where_no_figure_overlaps(mended, wrong, group):
+    row = {"measure": "accuracy on unseen people", "mended": mended, "original": wrong}
+    assert group_of(row) == group
+    assert group_of(row | {"measure": "width of the 95 % interval"}) == "counted"
+
+
+def test_what_notebook_06_says_of_the_costs_that_ship():
+    rows = json.loads((trained_home() / "defects.json").read_text(encoding="utf-8"))["rows"]
+    cases = {name: {row["case"] for row in rows if group_of(row) == name} for name in ("costly", "higher", "counted", "not shown")}
+    assert cases == {"costly": {2, 4}, "higher": {2, 7}, "counted": {3, 7, 9, 10}, "not shown": {1, 3, 5, 6, 8}}
+    (pooling,) = (row for row in rows if row["case"] == 5)
+    assert min(pooling["original"]) < min(pooling["mended"]) and max(pooling["original"]) > max(pooling["mended"]), "on both sides"
+    assert {len(row["original"]) for row in rows if row["case"] in (2, 7)} == {1}, "of one network"
+
+
 # Pictures, the table, the exercises
 
 ROWS = [
-    {"case": 1, "defect": "small <block>", "measure": "accuracy on unseen people", "mended": [0.9, 0.8], "original": [0.6, 0.5], "cost": -0.3},
-    {"case": 10, "defect": "memory", "measure": "MB", "mended": [0.1], "original": [63.0], "cost": 62.9},
+    {"case": 1, "defect": "small <block>", "measure": "accuracy on unseen people", "mended": [0.9, 0.8], "original": [0.6, 0.5], "cost": -0.3, "group": "costly"},
+    {"case": 10, "defect": "memory", "measure": "MB", "mended": [0.1], "original": [63.0], "cost": 62.9, "group": "counted"},
 ]
 
 
@@ -300,7 +326,9 @@ def test_two_curves_are_the_numbers_given():
 
 
 def test_the_dots_are_the_accuracies():
-    ax = cost_dots(ROWS).figure.axes[0]
+    picture = cost_dots(ROWS)
+    assert picture.alt == "accuracy, mended and original: 1 · small <block>: 0.9 · 0.8 and 0.6 · 0.5"
+    ax = picture.figure.axes[0]
     dots = {line.get_label(): sorted(line.get_xdata().tolist()) for line in ax.lines if line.get_linestyle() == "None"}
     assert dots == {"mended": [0.8, 0.9], "original": [0.5, 0.6]}
     assert [text.get_text() for text in ax.get_yticklabels()] == ["1 · small <block>"]
@@ -310,7 +338,7 @@ def test_the_dots_are_the_accuracies():
 
 def test_the_table_has_a_line_for_each_row():
     page = cost_table(ROWS).data
-    assert page.count("<tr>") == 3 and "small &lt;block&gt;" in page and "0.9 · 0.8" in page and "+62.9" in page and "-0.3" in page
+    assert page.count("<tr>") == 3 and "small &lt;block&gt;" in page and "0.9 · 0.8" in page and "+62.9" in page and "-0.3" in page and "costly" in page and "counted" in page
 
 
 @pytest.mark.parametrize(
@@ -328,9 +356,10 @@ def test_the_originals_own_lines_solve_no_exercise(name, wrong, says, capsys):
 
 def test_a_witness_is_trained_anew_where_it_is_asked(tmp_path, monkeypatch, small_set):
     quick = find_preset("quick")
-    monkeypatch.setattr(symptoms, "find_preset", lambda _: dataclasses.replace(quick, train=dataclasses.replace(quick.train, epochs=1)))
+    monkeypatch.setattr(shipped, "find_preset", lambda _: dataclasses.replace(quick, train=dataclasses.replace(quick.train, epochs=1)))
     monkeypatch.setenv("DN3D_RUNS", str(tmp_path / "runs"))
     found = symptoms.call_witness(str(small_set), retrain=True, device="cpu")
+    assert found.data.path == small_set and found.run.data["path"] == str(small_set), "on the set that was named"
     assert found.run.path == tmp_path / "runs" / "synthetic-quick-001" and (found.run.path / "best.keras").is_file()
     assert len(found.clips) == len(found.plan) == len(found.labels) == len(found.probabilities)
     assert np.allclose(found.probabilities.sum(axis=1), 1)

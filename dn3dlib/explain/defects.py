@@ -35,7 +35,7 @@ class Setting:
     """A training: data, what it reads its frames from, settings, and a change of the network's layers."""
 
     data: DataSet
-    frames: object  # with the method `clips` of DecodedFrames
+    frames: "DecodedFrames | StoredAsOriginal"
     clip: ClipConfig
     model: ModelConfig
     train: TrainConfig
@@ -83,6 +83,23 @@ def measure(
     settings = {"preset": preset.name, "seeds": list(seeds), "model": to_dict(model), "train": to_dict(config)}
     found = {"settings": settings, "data": data.fingerprint, "versions": environment()["packages"]}
     return found | {"rows": sorted(rows.values(), key=lambda row: row["case"])}
+
+
+def group_of(row: dict) -> str:
+    """In which group a row of `measure` falls: do the figures of original and mended overlap? Taught in notebook 06.
+
+    Args:
+        row: its `measure`, and the figures `mended` and `original`, a list each.
+
+    Returns:
+        For an accuracy: `costly`, every figure of the original is lower than every mended one; `higher`, every one is higher; or
+        `not shown`, they overlap. For any other figure: `counted`.
+    """
+    if "accuracy" not in row["measure"]:
+        return "counted"
+    if max(row["original"]) < min(row["mended"]):
+        return "costly"
+    return "higher" if min(row["original"]) > max(row["mended"]) else "not shown"
 
 
 def _of_one_seed(setting: Setting, stored: "StoredAsOriginal", bar) -> list[tuple]:
@@ -155,7 +172,15 @@ def _of_broken_videos() -> list[tuple]:
 
 
 def train_network(setting: Setting, bar=None) -> keras.Model:
-    """Train a network by plain Keras calls, which any change of its layers survives; `bar` moves on by each epoch."""
+    """Train a network by plain Keras calls, which any change of its layers survives. Taught in notebook 06.
+
+    Args:
+        setting: what is trained, on what; the training part of its data, float32 (batch, frames, height, width, channels) at a step.
+        bar: a progress bar, moved on by 1 after each epoch; None: none.
+
+    Returns:
+        The network as it is after the last epoch: clips as above → logits, float32 (batch, classes).
+    """
     network, config, data = setting.network(), setting.train, setting.data
     plans = [plan_training(data, setting.clip, config.seed, epoch) for epoch in range(1, config.epochs + 1)]
     steps = sum(math.ceil(len(plan) / config.batch_size) for plan in plans)
@@ -179,7 +204,16 @@ def train_network(setting: Setting, bar=None) -> keras.Model:
 
 
 def accuracy(setting: Setting, network: keras.Model, split: str) -> float:
-    """Sequence accuracy on a split."""
+    """Sequence accuracy of a network. Taught in notebook 06.
+
+    Args:
+        setting: how the network was trained; its data, frames and clips are asked.
+        network: clips, float32 (batch, frames, height, width, channels) → logits, float32 (batch, classes).
+        split: train, validation or test.
+
+    Returns:
+        The share, 0 to 1, of the split's sequences that the vote of their clips names rightly.
+    """
     plan = plan_evaluation(setting.data, setting.clip, split)
     step = tf.function(lambda clips: network(clips, training=False), reduce_retracing=True, autograph=False)
     logits = predict_logits(step, setting.data, plan, setting.clip, setting.train.batch_size, frames=setting.frames)

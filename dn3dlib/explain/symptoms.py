@@ -15,17 +15,14 @@ from dn3dlib.data.clips import ClipPlan, clip_dataset, plan_evaluation, plan_tra
 from dn3dlib.data.examples import make_examples
 from dn3dlib.data.fitting import as_asked
 from dn3dlib.data.manifest import DataSet
-from dn3dlib.data.prepare import prepare
-from dn3dlib.data.sources import read_catalog
 from dn3dlib.explain import original
 from dn3dlib.metrics import sequence_votes, softmax, subject_interval
 from dn3dlib.model.densenet3d import build_model
-from dn3dlib.places import data_home, next_run_dir
+from dn3dlib.places import next_run_dir
 from dn3dlib.presets import find_preset
 from dn3dlib.train.best import load_best
-from dn3dlib.train.loop import train
 from dn3dlib.train.runs import Run
-from dn3dlib.train.shipped import shipped_run
+from dn3dlib.train.shipped import shipped_data, shipped_run, train_anew
 from dn3dlib.train.steps import l2_penalty, make_optimizer, make_train_step
 
 GROWTH_RATE = 8  # of the untrained networks, which are small so that they answer fast
@@ -61,18 +58,17 @@ class Witness:
 
 
 def call_witness(data_dir: str = "", retrain: bool = False, device: str = "auto") -> Witness:
-    """The shipped network, or with `retrain` one trained anew as it was, and the test clips of `data_dir`. Taught in notebook 06.
+    """The shipped network, or with `retrain` one trained anew on `data_dir`, and the test clips of `data_dir`. Taught in notebook 06.
 
-    `data_dir` holds the synthetic set prepared for the preset quick; "": the kit's own, prepared if it is missing.
+    Args:
+        data_dir: the synthetic set, prepared for the preset quick; "": the kit's own, made if it is missing.
+        retrain: train as the shipped network was trained, into a new folder of `runs_home()`.
+        device: of that training: auto, cpu, gpu:0 …
+
+    Raises as `train.shipped.shipped_run`, `shipped_data` and `train_anew`.
     """
-    preset = find_preset("quick")
-    path = Path(data_dir) if data_dir else data_home() / "synthetic-quick"
-    if not data_dir:
-        prepare(read_catalog("synthetic").split_by("by-subject"), path, preset.storage)
-    if retrain:
-        run_dir = next_run_dir("synthetic-quick")
-        train(path, run_dir, preset.clip, preset.model, preset.train, device=device)
-    run = Run.open(run_dir) if retrain else shipped_run()
+    path = Path(data_dir) if data_dir else shipped_data().path
+    run = train_anew("honest", next_run_dir("synthetic-quick"), data_dir=path, device=device) if retrain else shipped_run()
     data = run.open_data(path)
     plan = plan_evaluation(data, run.clip, "test")
     batches = [(clips, labels) for clips, labels, _ in clip_dataset(data, plan, run.clip, run.train.batch_size)]
@@ -212,7 +208,7 @@ def errors_of_storing(frame: np.ndarray, height: int, width: int) -> dict[str, f
 
 
 def broken_videos(home: Path | str) -> Path:
-    """Make a folder below `home` with a sound video, seven that are not, and one ending in capitals; give it. Taught in notebook 06."""
+    """Make a folder below `home` with a sound video, six that are not, and one ending in capitals; give it. Taught in notebook 06."""
     folder = make_examples(Path(home) / "examples") / "broken"
     (folder / "good_copy.avi").rename(folder / "good_copy.AVI")
     return folder

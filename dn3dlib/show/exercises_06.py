@@ -55,7 +55,7 @@ EXERCISES = {
         hints=(
             "`return` ends a function at once, wherever it stands. When should this one end?",
             "After the loop, not in it: how far must the line with `return` move to the left?",
-            "Move it four blanks to the left, so that it stands below the `for`: the loop then runs to its end.",
+            "Move it four spaces to the left, so that it stands below the `for`: the loop then runs to its end.",
         ),
         cases=((7, 1, _AddLayer()), (7, 3, _AddLayer()), (0, 6, _AddLayer())),
         mistakes=(

@@ -45,17 +45,17 @@ def two_curves(x, original, mended, xlabel: str, ylabel: str, *, names=("origina
 
 
 def cost_table(rows: list[dict]) -> HTML:
-    """What each defect cost, a line each: rows of `explain.defects.measure`, each with its `cost` as well. Taught in notebook 06."""
-    head = ["case", "defect", "measured", "mended", "original", "difference"]
+    """What each defect cost, a line each: rows of `explain.defects.measure`, each with its `cost` and its `group` as well. Taught in notebook 06."""
+    head = ["case", "defect", "measured", "mended", "original", "difference", "group"]
     lines = [
-        [str(row["case"]), row["defect"], row["measure"], _figures(row["mended"]), _figures(row["original"]), f"{row['cost']:+.3g}"]
+        [str(row["case"]), row["defect"], row["measure"], _figures(row["mended"]), _figures(row["original"]), f"{row['cost']:+.3g}", row["group"]]
         for row in rows
     ]
     return table([head, *lines], numbers_from=3)
 
 
 def cost_dots(rows: list[dict]) -> Picture:
-    """The accuracies among the rows of `explain.defects.measure`: a dot for each seed, mended and original. Taught in notebook 06.
+    """The accuracies among the rows of `explain.defects.measure`: a mark for each, mended and original. Taught in notebook 06.
 
     Raises:
         ConfigError: no row is an accuracy.
@@ -72,13 +72,14 @@ def cost_dots(rows: list[dict]) -> Picture:
             ax.plot(row[kind], heights, color=style["color"], marker=style["marker"], linestyle="", markersize=6, label=label)
         ax.axhline(place + 0.5, color="#DDDDDD", linewidth=0.8)
     ax.set_yticks(range(len(rows)), [f"{row['case']} · {row['defect']}" for row in rows], fontsize=8)
-    ax.set(xlim=(-0.02, 1.02), xlabel="accuracy (share), a dot for each seed")
+    ax.set(xlim=(-0.02, 1.02), xlabel="accuracy (share), one mark for each seed, or one in all")
     ax.invert_yaxis()
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower right", frameon=False, fontsize=9, ncols=2)
-    return Picture(figure, f"accuracy, mended and original, of {len(rows)} defects", colours=256)
+    told = (f"{row['case']} · {row['defect']}: {_figures(row['mended'])} and {_figures(row['original'])}" for row in rows)
+    return Picture(figure, f"accuracy, mended and original: {'; '.join(told)}", colours=256)
 
 
 def _figures(values: list[float]) -> str:

@@ -100,12 +100,13 @@ def _prepared(name: str, catalog: Callable[[], Catalog], show_progress: bool) ->
     return prepare(catalog(), path, find_preset("quick").storage, show_progress=show_progress)
 
 
-def train_anew(name: str, run_dir: Path, *, epochs: int = 0, device: str = "auto", show_progress: bool = True) -> Run:
+def train_anew(name: str, run_dir: Path, *, data_dir: Path | None = None, epochs: int = 0, device: str = "auto", show_progress: bool = True) -> Run:
     """Train a shipped network anew, as it was trained. Taught in notebook 05.
 
     Args:
         name: of RECIPES.
         run_dir: the new run's folder.
+        data_dir: its data set, prepared; None: the kit's own, made if missing.
         epochs: 0: as it was.
         device, show_progress: as `train.loop.train`.
 
@@ -118,8 +119,7 @@ def train_anew(name: str, run_dir: Path, *, epochs: int = 0, device: str = "auto
     recipe, preset = _recipe(name), find_preset("quick")
     more = [f"train.epochs={epochs}"] if epochs else []
     setup = apply_settings({prefix: preset.configs[prefix] for prefix in ("clip", "model", "train")}, [*recipe.settings, *more])
-    data = shipped_data(name, show_progress)
-    train(data.path, run_dir, *setup.values(), protocol=recipe.protocol, device=device, show_progress=show_progress)
+    train(data_dir or shipped_data(name, show_progress).path, run_dir, *setup.values(), protocol=recipe.protocol, device=device, show_progress=show_progress)
     return Run.open(run_dir)
 
 
