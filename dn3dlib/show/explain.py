@@ -7,7 +7,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from dn3dlib.errors import ConfigError
-from dn3dlib.show.figures import DPI, LINE_STYLES, WIDTH, Picture
+from dn3dlib.show.figures import DPI, LINE_STYLES, WIDTH, Picture, tidy
 
 _COLOURS = matplotlib.colormaps["inferno"]  # from black to yellow, ever brighter: it reads without colours as well
 _OPACITY = 0.6  # of the heat; the frame shows through
@@ -16,7 +16,6 @@ _IN_A_ROW, _MOST = 8, 16  # frames of a strip
 _RIGHT, _TOP, _GAP = 66, 30, 3  # pixels around and between the frames of a strip
 _LETTER, _LETTER_OF_TITLE = 7, 8  # pixels, the width of a letter
 _NUMBERS = 20  # pixels, above a row
-_STYLES = LINE_STYLES[:3]  # of explanations beside each other
 
 
 def overlay(frames: np.ndarray, heat: np.ndarray, width: int = _WATCHABLE) -> np.ndarray:
@@ -110,20 +109,19 @@ def evidence_over_time(curves: dict[str, np.ndarray], numbers=None, title: str =
     """When the evidence is there: one line for each explanation. Taught in notebook 04.
 
     Args:
-        curves: label → (frames,), such as the mean of each frame's heat; three at most.
+        curves: label → (frames,), such as the mean of each frame's heat; eight at most.
         numbers: of the frames; None: counted from 0.
         title: above the picture.
         ylabel: what the curves measure.
     """
     figure = Figure(figsize=(WIDTH * 0.8, 2.6), dpi=DPI, facecolor="white", layout="constrained")
     ax = figure.subplots()
-    for (label, curve), style in zip(curves.items(), _STYLES, strict=False):
+    for (label, curve), style in zip(curves.items(), LINE_STYLES, strict=False):
         ax.plot(range(len(curve)) if numbers is None else numbers, curve, label=label, markersize=5, **style)
     ax.set(xlabel="frame", ylabel=ylabel, ylim=(min(0, ax.get_ylim()[0]), None))
     ax.set_title(title, fontsize=10)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.grid(color="#DDDDDD", linewidth=0.8)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return Picture(figure, f"{title or 'evidence over time'}: a line each for {', '.join(curves)}")
 

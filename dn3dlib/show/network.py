@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from dn3dlib.config import ModelConfig
 from dn3dlib.model.anatomy import anatomy, connections, parts, whole
 from dn3dlib.model.densenet3d import build_model
-from dn3dlib.show.figures import GREY, LINE_STYLES, WIDTH, Picture
+from dn3dlib.show.figures import GREY, LINE_STYLES, WIDTH, Picture, tidy
 from dn3dlib.show.players import with_controls
 from dn3dlib.show.tables import table
 
@@ -82,8 +82,7 @@ def receptive_fields(networks: dict) -> Picture:
         ax.set(title=unit, xlabel="part (0: the clip)", ylim=(0, None))
         ax.title.set_fontsize(10)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(color="#DDDDDD", linewidth=0.8)
-        ax.spines[["top", "right"]].set_visible(False)
+        tidy(ax)
     axes[0].legend(frameon=False, fontsize="small", loc="lower right")
     return Picture(figure, f"receptive field of each part in frames, rows and columns: {', '.join(networks)}", colours=64)
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from dn3dlib.errors import ConfigError
-from dn3dlib.show.figures import GREY, LINE_STYLES, WIDTH, Picture
+from dn3dlib.show.figures import GREY, LINE_STYLES, WIDTH, Picture, tidy
 from dn3dlib.show.tables import table
 
 MENDED, ORIGINAL = LINE_STYLES[:2]
@@ -39,7 +39,7 @@ def two_curves(x, original, mended, xlabel: str, ylabel: str, *, names=("origina
         ax.set_xticks(range(len(x)), x, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(ax)
+    tidy(ax)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return Picture(figure, f"{ylabel} against {xlabel}: {' and '.join(names)}", colours=256)
 
@@ -84,9 +84,3 @@ def cost_dots(rows: list[dict]) -> Picture:
 
 def _figures(values: list[float]) -> str:
     return " · ".join(f"{value:.3g}" for value in values)
-
-
-def _tidy(ax) -> None:
-    ax.grid(color="#DDDDDD", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
