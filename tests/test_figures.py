@@ -14,7 +14,7 @@ from dn3dlib.data.examples import make_examples
 from dn3dlib.data.scan import scan_folder
 from dn3dlib.errors import ConfigError
 from dn3dlib.show import checks, figures
-from dn3dlib.show.players import LARGE, MAX_BYTES, SMALL, play, side_by_side, with_controls
+from dn3dlib.show.players import LARGE, MAX_BYTES, SMALL, play, side_by_side
 
 
 def ramp(count: int, height: int, width: int, channels: int = 1) -> np.ndarray:
@@ -73,21 +73,6 @@ def test_players_stand_side_by_side():
     page = side_by_side(one, two).data
     assert page.count("<video") == 2
     assert page.index(">one<") < page.index(">two<")
-
-
-def test_a_slider_draws_anew():
-    drawn = []
-
-    def draw(stride, hop):
-        drawn.append((stride, hop))
-        return figures.clip_diagram(np.array([[0, stride], [hop, hop + stride]]), 40)
-
-    box = with_controls(draw, stride=(1, 1, 4), hop=(8, 1, 16))
-    slider, _, _, image = box.children
-    first = bytes(image.value)
-    slider.value = 3
-    assert drawn == [(1, 8), (3, 8)]
-    assert first.startswith(b"\x89PNG") and bytes(image.value) != first
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_the_widget_begins_in_the_fullest_cell_and_follows_the_choices(data, rep
     surest = max((row for row in report["predictions"] if row["label"] == "jogging"), key=lambda row: max(row["probabilities"]))
     assert words.value == play(mistakes.sequence_frames(data, surest["sequence"]), fps=12.5, label=surest["sequence"]).data
     predicted.value = "jogging"
-    assert image.value != first and image.value == mistakes.cell_strips(data, report, "jogging", "jogging").png()
+    assert image.value != first and image.value == mistakes.cell_strips(data, report, "jogging", "jogging").png(small=False)
     assert words.value == "", "nothing moves in an empty cell"
 
 

@@ -36,7 +36,7 @@ def test_a_folder_imports_only_from_those_above_it(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_show_draws(path):
-    drawing = {name for name in imports(path) if name.split(".")[0] in ("matplotlib", "ipywidgets", "IPython")}
+    drawing = {name for name in imports(path) if name.split(".")[0] in ("matplotlib", "ipywidgets", "anywidget", "IPython")}
     assert not drawing or path.parent.name == "show"
 
 

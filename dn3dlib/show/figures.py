@@ -42,10 +42,12 @@ class Picture:
     alt: str
     colours: int = 32  # of the PNG, at most 256
 
-    def png(self) -> bytes:
-        """The picture as a PNG file of few colours: the noise of video frames makes it large otherwise."""
+    def png(self, small: bool = True) -> bytes:
+        """The picture as a PNG file; a small one has few colours: the noise of video frames makes it large otherwise."""
         drawn, file = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(drawn, format="png")
+        self.figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})  # quickly: nobody keeps this one
+        if not small:
+            return drawn.getvalue()
         few = Image.open(drawn).convert("RGB").quantize(self.colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         few.save(file, "png", optimize=True)
         return file.getvalue()

@@ -8,8 +8,9 @@ from dn3dlib.config import nearest
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.errors import ConfigError
+from dn3dlib.show.controls import with_controls
 from dn3dlib.show.figures import DPI, WIDTH, Picture, frame_strips
-from dn3dlib.show.players import play, side_by_side, with_controls
+from dn3dlib.show.players import play, side_by_side
 
 FRAMES = 10  # of each sequence in a strip
 MOST = 5  # sequences in one picture

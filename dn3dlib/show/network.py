@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from dn3dlib.config import ModelConfig
 from dn3dlib.model.anatomy import anatomy, connections, parts, whole
 from dn3dlib.model.densenet3d import build_model
+from dn3dlib.show.controls import with_controls
 from dn3dlib.show.figures import GREY, LINE_STYLES, WIDTH, Picture, tidy
-from dn3dlib.show.players import with_controls
 from dn3dlib.show.tables import table
 
 # Okabe and Ito's colours, and a hatch that says the same once more.

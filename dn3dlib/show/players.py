@@ -4,14 +4,13 @@ import base64
 import html
 import math
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from IPython.display import HTML
 
-from dn3dlib.errors import ConfigError, Dn3dError
+from dn3dlib.errors import ConfigError
 
 MAX_BYTES = 100_000  # of one video: a notebook holds several
 SMALL, LARGE = 240, 400  # pixels: a picture narrower than the one is enlarged, wider than the other reduced
@@ -49,50 +48,6 @@ def play(frames: np.ndarray, fps: float = 25.0, label: str = "") -> HTML:
 def side_by_side(*players: HTML) -> HTML:
     """Several players of `play` in one row, which breaks where the page is too narrow."""
     return HTML('<div style="display:flex;flex-wrap:wrap">' + "".join(player.data for player in players) + "</div>")
-
-
-def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list):
-    """A picture below sliders, boxes to tick and lists to choose from, drawn anew when one changes.
-
-    No Output widget captures anything here: where a notebook runs without a browser, its messages back to the kernel
-    are one thing more to wait for.
-
-    Args:
-        draw: takes a value for each control, by name; gives a `Picture` of `show.figures`, or a tuple: tables or players as HTML,
-            which stand above it, then the Picture. Where it raises a Dn3dError, its sentence stands above the last picture.
-        controls: name → (value at the start, lowest, highest) for a slider of whole numbers, a bool for a box, or a list
-            of the choices, the first of them chosen.
-
-    Returns:
-        A widget, for the end of a cell.
-    """
-    from ipywidgets import HTML as Words
-    from ipywidgets import Checkbox, Dropdown, Image, IntSlider, VBox
-
-    def control(name, start):
-        if isinstance(start, bool):
-            return Checkbox(start, description=name)
-        if isinstance(start, list):
-            return Dropdown(options=start, description=name)
-        return IntSlider(*start, description=name, continuous_update=False)  # drawn when it is let go
-
-    widgets = {name: control(name, start) for name, start in controls.items()}
-    words, image = Words(), Image(format="png")
-
-    def redraw(_=None) -> None:
-        try:
-            shown = draw(**{name: widget.value for name, widget in widgets.items()})
-        except Dn3dError as error:
-            words.value = f"<b>{html.escape(str(error))}</b>"
-            return
-        *tables, picture = shown if isinstance(shown, tuple) else (shown,)
-        words.value = "".join(table.data for table in tables)
-        image.value = picture.png()
-
-    for widget in widgets.values():
-        widget.observe(redraw, "value")
-    redraw()
-    return VBox([*widgets.values(), words, image])
 
 
 def _checked(frames) -> np.ndarray:

@@ -1,0 +1,111 @@
+"""Controls in a notebook: sliders, boxes, lists and drawings to click. What a cell opened is closed when the cell runs again."""
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+
+import anywidget
+import traitlets
+from IPython import get_ipython
+from ipywidgets import HTML, Checkbox, Dropdown, Image, IntSlider, VBox, Widget
+
+from dn3dlib.errors import Dn3dError
+
+_opened: dict[str, tuple[str, list[Widget]]] = {}  # cell → the run of it that opened these widgets
+
+
+class Clickable(anywidget.AnyWidget):
+    """A drawing whose parts are chosen by mouse, or by Tab, the arrow keys and Enter. Taught in notebook 05.
+
+    Args:
+        drawing: SVG or HTML; a part to choose has `data-choice`, its name, and `aria-label`, what it is in words.
+        choice: the name of the part that is chosen; observe it.
+    """
+
+    _esm = Path(__file__).with_name("clickable.js")
+    _css = Path(__file__).with_name("clickable.css")
+    drawing = traitlets.Unicode().tag(sync=True)
+    choice = traitlets.Unicode().tag(sync=True)
+
+
+def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list) -> VBox:
+    """A picture below sliders, boxes to tick and lists to choose from, drawn anew when one changes.
+
+    No Output widget captures anything here: where a notebook runs without a browser, its messages back to the kernel
+    are one thing more to wait for.
+
+    Args:
+        draw: takes a value for each control, by name; gives a `Picture` of `show.figures`, or a tuple: tables or players as HTML,
+            which stand above it, then the Picture. Where it raises a Dn3dError, its sentence stands above the last picture.
+        controls: name → (value at the start, lowest, highest) for a slider of whole numbers, a bool for a box, or a list
+            of the choices, the first of them chosen.
+
+    Returns:
+        A widget, for the end of a cell.
+    """
+    widgets = {name: control(name, start) for name, start in controls.items()}
+    words, image = HTML(), Image(format="png")
+
+    def redraw(_=None) -> None:
+        try:
+            shown = draw(**{name: widget.value for name, widget in widgets.items()})
+        except Dn3dError as error:
+            words.value = f"<b>{html.escape(str(error))}</b>"
+            return
+        *tables, picture = shown if isinstance(shown, tuple) else (shown,)
+        words.value = "".join(table.data for table in tables)
+        image.value = picture.png(small=False)
+
+    for widget in widgets.values():
+        widget.observe(redraw, "value")
+    redraw()
+    return opened(VBox([*widgets.values(), words, image]))
+
+
+def control(name: str, start: tuple[int, int, int] | bool | list) -> Widget:
+    """A slider (drawn when it is let go), a box or a list, as `with_controls` describes them."""
+    if isinstance(start, bool):
+        return Checkbox(start, description=name)
+    if isinstance(start, list):
+        return Dropdown(options=start, description=name)
+    return IntSlider(*start, description=name, continuous_update=False)
+
+
+def opened(widget: Widget) -> Widget:
+    """The same widget, noted as its cell's; what an earlier run of that cell opened is closed, with all that is in it.
+
+    Else each run of a cell would leave its widgets, and the arrays that they draw from, in the kernel and in the page.
+    Where the cell is not known, as without a page, nothing is noted.
+    """
+    cell, run = _cell_and_run()
+    if cell:
+        earlier, widgets = _opened.get(cell, ("", []))
+        if earlier != run:
+            for old in widgets:
+                close(old)
+            widgets = []
+        _opened[cell] = run, [*widgets, widget]
+    return widget
+
+
+def close(widget: Widget) -> None:
+    """Close a widget and all widgets in it: here, on the page, and whoever listens to it."""
+    for name in widget.keys:
+        value = getattr(widget, name)
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, Widget):
+                close(part)
+    widget.unobserve_all()
+    widget.close()
+
+
+def on_a_page() -> bool:
+    """Whether a page asked for what runs now, such as JupyterLab; papermill and nbval name no cell when they ask."""
+    return bool(_cell_and_run()[0])
+
+
+def _cell_and_run() -> tuple[str, str]:
+    """The cell that runs now and which of its runs it is, as the page names them; empty where there is no page."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    parent = kernel.get_parent() if kernel else {}
+    return parent.get("metadata", {}).get("cellId") or "", parent.get("header", {}).get("msg_id", "")

@@ -1,0 +1,104 @@
+"""Sliders and drawings to click: they draw anew, and a cell that runs again leaves nothing of its earlier runs."""
+
+import json
+import textwrap
+
+import numpy as np
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from dn3dlib.show import controls, figures
+from dn3dlib.show.controls import with_controls
+
+COUNT = """
+import gc, ipywidgets, psutil
+from IPython import get_ipython
+gc.collect()
+print(len(get_ipython().kernel.comm_manager.comms), psutil.Process().memory_info().rss // 1_000_000)
+"""
+
+
+@pytest.fixture(scope="module")
+def cell():
+    """A function that runs code in a kernel as JupyterLab would run the cell of that id, and gives what it prints."""
+    manager, client = start_new_kernel(kernel_name="python3")
+
+    def run(source: str, cell_id: str = "") -> str:
+        message = client.session.msg("execute_request", {"code": textwrap.dedent(source), "silent": False, "store_history": True,
+                                                         "user_expressions": {}, "allow_stdin": False, "stop_on_error": True})  # fmt: skip
+        message["metadata"] = {"cellId": cell_id} if cell_id else {}
+        client.shell_channel.send(message)
+        printed = ""
+        while True:
+            answer = client.get_iopub_msg(timeout=120)
+            if answer["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+                continue
+            if answer["msg_type"] == "stream":
+                printed += answer["content"]["text"]
+            assert answer["msg_type"] != "error", "\n".join(answer["content"].get("traceback", []))
+            if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
+                return printed
+
+    yield run
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_a_slider_draws_anew():
+    drawn = []
+
+    def draw(stride, hop):
+        drawn.append((stride, hop))
+        return figures.clip_diagram(np.array([[0, stride], [hop, hop + stride]]), 40)
+
+    box = with_controls(draw, stride=(1, 1, 4), hop=(8, 1, 16))
+    slider, _, _, image = box.children
+    first = bytes(image.value)
+    slider.value = 3
+    assert drawn == [(1, 8), (3, 8)]
+    assert first.startswith(b"\x89PNG") and bytes(image.value) != first
+
+
+def test_closing_reaches_all_that_is_inside():
+    box = with_controls(lambda n: figures.bar_chart({"a": n}, "things"), n=(1, 1, 3))
+    inside = [box, box.layout, *box.children, *(child.layout for child in box.children)]
+    assert all(widget.comm is not None for widget in inside)
+    controls.close(box)
+    assert all(widget.comm is None for widget in inside)
+
+
+def test_ten_runs_of_a_cell_leave_one_runs_widgets(cell):
+    """Each run would hold 40 MB if the widgets of the earlier ones were kept."""
+    widget = """
+    import numpy as np
+    from dn3dlib.show import controls, figures
+    def make():
+        large = np.ones(5_000_000)
+        return controls.with_controls(lambda n: figures.bar_chart({"a": int(large[n])}, "things"), n=(1, 1, 3))
+    make()
+    """
+    cell(widget, "one")
+    comms, memory = map(int, cell(COUNT).split())
+    for _ in range(10):
+        cell(widget, "one")
+    after, grown = map(int, cell(COUNT).split())
+    assert after == comms > 0
+    assert grown < memory + 120, "megabytes"
+    cell(widget, "two")
+    assert int(cell(COUNT).split()[0]) == 2 * comms, "another cell's widgets stay"
+
+
+def test_a_page_is_told_from_papermill(cell):
+    ask = "from dn3dlib.show.controls import on_a_page; print(on_a_page())"
+    assert cell(ask, "one").strip() == "True"
+    assert cell(ask).strip() == "False"
+    assert not controls.on_a_page()
+
+
+def test_a_drawing_to_click_tells_what_was_chosen():
+    drawing = controls.Clickable(drawing='<svg><rect data-choice="a" aria-label="the first"/></svg>')
+    seen = []
+    drawing.observe(lambda change: seen.append(change.new), "choice")
+    drawing.set_state({"choice": "a"})  # what the page sends
+    assert seen == ["a"]
+    assert "Enter" in drawing.get_state()["_esm"] and json.dumps(drawing.get_state()["drawing"])
