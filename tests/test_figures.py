@@ -1,11 +1,8 @@
-"""Pictures and players of data."""
+"""Pictures of data."""
 
-import base64
 import io
-import re
 from types import SimpleNamespace
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,81 +11,12 @@ from dn3dlib.data.examples import make_examples
 from dn3dlib.data.scan import scan_folder
 from dn3dlib.errors import ConfigError
 from dn3dlib.show import checks, figures
-from dn3dlib.show.players import LARGE, MAX_BYTES, SMALL, play, side_by_side
 
 
 def ramp(count: int, height: int, width: int, channels: int = 1) -> np.ndarray:
     """Frames of one grey each, growing brighter."""
     values = np.linspace(20, 230, count).astype(np.uint8)
     return np.broadcast_to(values[:, None, None, None], (count, height, width, channels)).copy()
-
-
-def video_in(player) -> np.ndarray:
-    data = re.search(r'src="data:video/mp4;base64,([^"]+)"', player.data)[1]
-    return imageio.imread(base64.b64decode(data), plugin="FFMPEG", extension=".mp4")
-
-
-# Players
-
-
-@pytest.mark.parametrize(
-    ("shape", "size"),
-    [
-        ((16, 64, 64, 1), (256, 256)),
-        ((20, 60, 80, 3), (180, 240)),
-        ((1, 120, 160, 3), (240, 320)),
-        ((5, 31, 241, 1), (32, 242)),
-        ((4, 300, 800, 3), (150, LARGE)),
-        ((3, 1, 1, 1), (SMALL, SMALL)),
-    ],
-)
-def test_a_player_holds_all_frames_in_a_size_to_watch(shape, size):
-    frames = ramp(*shape)
-    decoded = video_in(play(frames, fps=10, label="ramp"))
-    assert decoded.shape == (shape[0], *size, 3)
-    assert np.abs(decoded.mean((1, 2, 3)) - frames.mean((1, 2, 3))).max() < 4
-
-
-def test_grey_frames_need_no_channel_axis():
-    assert video_in(play(ramp(4, 64, 64)[..., 0])).shape == (4, 256, 256, 3)
-
-
-def test_a_player_names_what_it_shows():
-    page = play(ramp(4, 64, 64), label='"walking" & <b>').data
-    assert 'aria-label="&quot;walking&quot; &amp; &lt;b&gt;"' in page
-    assert "<b>" not in page
-    assert all(f" {word}" in page for word in ("controls", "loop", "muted"))
-    assert 'aria-label="a clip of 4 frames"' in play(ramp(4, 64, 64)).data
-
-
-def test_a_noisy_player_stays_small():
-    noise = np.random.default_rng(0).integers(0, 256, (30, 60, 80, 1), dtype=np.uint8)
-    page = play(noise).data
-    assert len(page) < MAX_BYTES + 1000
-    assert len(video_in(play(noise))) == 30
-
-
-def test_players_stand_side_by_side():
-    one, two = play(ramp(2, 64, 64), label="one"), play(ramp(2, 64, 64), label="two")
-    page = side_by_side(one, two).data
-    assert page.count("<video") == 2
-    assert page.index(">one<") < page.index(">two<")
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [np.zeros((4, 64, 64, 1), np.float32), np.zeros((64, 64), np.uint8), np.zeros((4, 64, 64, 2), np.uint8),
-     np.zeros((0, 64, 64, 1), np.uint8), "frames", None],
-)  # fmt: skip
-def test_a_player_refuses_what_is_no_video(frames):
-    with pytest.raises(ConfigError, match="A player needs frames as uint8"):
-        play(frames)
-
-
-@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), "fast"])
-def test_a_player_refuses_an_impossible_rate(fps):
-    with pytest.raises(ConfigError, match="fps is"):
-        play(ramp(2, 64, 64), fps=fps)
 
 
 # Pictures

@@ -1,12 +1,15 @@
 """What holds for every notebook: its skeleton, its length, what it stores, and that every picture can be read."""
 
 import ast
+import html
 import json
 import re
 import statistics
 from pathlib import Path
 
 import pytest
+
+from dn3dlib.show.players import MAX_BYTES
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 SOLUTIONS = [path.parent / "solutions" / path.name for path in NOTEBOOKS]
@@ -19,7 +22,7 @@ PARAMETER = re.compile(r"\w+: (str|int|float|bool) = .+  # \S+ \S+.*")
 NO_MEASUREMENT = {"95 %": "the name of an interval", "1.2 GB": "the size of a published download"}
 MEASUREMENT = re.compile(r"\d+[.,]\d+(?: [A-Z]?B\b)?|\d+ ?%")
 MACHINE = re.compile(r"(?<![\w.:/])/(?:home|root|Users|tmp|work|mnt|opt|usr|var)/\S*|[A-Z]:\\\\\w")
-PLAYER, WITH_PLAYERS, WITHOUT = 100_000, 1_500_000, 300_000  # bytes
+WITH_PLAYERS, WITHOUT = 1_500_000, 300_000  # bytes
 ids = [path.name for path in NOTEBOOKS]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 each_stored = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=[*ids, *(f"solutions/{name}" for name in ids)])
@@ -103,7 +106,7 @@ def test_no_path_of_a_machine(path):
 
 @each_stored
 def test_the_size(path):
-    players = [len(html) for html in htmls_of(path) if "data:video/mp4" in html]
+    players = [page for page in htmls_of(path) if "srcdoc=" in page]
     size = path.stat().st_size
     assert size <= (WITH_PLAYERS if players else WITHOUT), f"{path.name} has {size:,} bytes"
 
@@ -114,10 +117,14 @@ def htmls_of(path: Path) -> list[str]:
 
 
 @each_notebook
-def test_players_are_small(path):
-    for html in htmls_of(path):
-        for video in re.findall(r"data:video/mp4;base64,[^\"]*", html):
-            assert len(video) <= PLAYER
+def test_players_are_small_and_never_compared(path):
+    """Another version of the codec writes other bytes, which is no fault."""
+    for cell in read(path)["cells"]:
+        for output in cell.get("outputs", []):
+            page = html.unescape("".join(output.get("data", {}).get("text/html", "")))
+            if "srcdoc=" in page:
+                assert len(page) <= MAX_BYTES * len(json.loads(re.search(r"const film = (\{.*?\});\n", page)[1])["clips"])
+                assert "nbval-ignore-output" in cell["metadata"].get("tags", [])
 
 
 @each_stored

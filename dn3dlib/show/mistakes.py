@@ -10,7 +10,7 @@ from dn3dlib.data.records import FrameReader
 from dn3dlib.errors import ConfigError
 from dn3dlib.show.controls import with_controls
 from dn3dlib.show.figures import DPI, WIDTH, Picture, frame_strips
-from dn3dlib.show.players import play, side_by_side
+from dn3dlib.show.players import play
 
 FRAMES = 10  # of each sequence in a strip
 MOST = 5  # sequences in one picture
@@ -91,18 +91,19 @@ def confusion_cells(data: DataSet, report: dict):
 
 
 def beside_right_ones(data: DataSet, report: dict, row: dict) -> HTML:
-    """A sequence at half speed, beside right examples of what it is and of what it was taken for. Taught in notebook 05.
+    """A sequence at half speed, in step with right examples of what it is and of what it was taken for. Taught in notebook 05.
 
     Args:
         data: the data set that was evaluated.
         report: of `evaluate.report.evaluate`.
         row: of its `predictions`; a class of which nothing is right has no example.
     """
-    films = [(row, f"{row['label']}, taken for {row['predicted']}" if row["label"] != row["predicted"] else row["label"])]
+    wrong = row["label"] != row["predicted"]
+    films = {f"{row['label']}, taken for {row['predicted']}" if wrong else row["label"]: row}
     for label in dict.fromkeys((row["label"], row["predicted"])):
         right = [other for other in report["predictions"] if other["label"] == other["predicted"] == label and other != row]
-        films += [(other, f"{label}, rightly named") for other in right[:1]]
-    return side_by_side(*(play(sequence_frames(data, shown["sequence"]), fps=12.5, label=words) for shown, words in films))
+        films |= {f"{label}, rightly named": other for other in right[:1]}
+    return play({words: sequence_frames(data, shown["sequence"]) for words, shown in films.items()}, fps=12.5)
 
 
 def fullest_mistake(report: dict) -> tuple[str, str]:
