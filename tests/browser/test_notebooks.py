@@ -1,0 +1,70 @@
+"""Each notebook of the course in a real JupyterLab: all cells run, nothing goes wrong on the page, and it stays small."""
+
+import json
+import re
+
+import pytest
+from lab import PICTURES, ROOT, WIDGET, screenshots, state
+
+pytestmark = pytest.mark.browser
+NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+each_notebook = pytest.mark.parametrize("ran", NAMES, indirect=True)
+LARGEST = 3_000_000  # bytes of outputs in the browser's memory
+PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+# What JupyterLab itself says in a console, of whatever notebook.
+NOISE = re.compile(r"^$")
+
+
+def name_of(page) -> str:
+    return re.search(r"/tree/(\w+)\.ipynb", page.url)[1]
+
+
+@each_notebook
+def test_all_cells_run_and_nothing_goes_wrong(ran):
+    assert "token" not in ran.url, "the token is asked for once"
+    outputs = [output for cell in state(ran) for output in cell["outputs"]]
+    warnings = ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
+    assert not warnings
+    assert ran.locator(f"{PANEL} [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    assert ran.locator(f"{PANEL} [data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert ran.locator(".jp-Dialog").count() == 0
+    assert [said for said in ran.said if not NOISE.match(said)] == []
+
+
+@each_notebook
+def test_every_picture_and_every_widget_is_there(ran):
+    screenshots(ran, name_of(ran))  # having been scrolled through, everything has been drawn
+    pictures = ran.eval_on_selector_all(f"{PANEL} .jp-OutputArea img", "(all) => all.map((e) => [e.naturalWidth, e.alt, e.outerHTML.slice(0, 200)])")
+    assert [html for width, _, html in pictures if not width] == [], "pictures that are not decoded"
+    assert [html for _, alt, html in pictures if not alt] == [], "pictures without alternative text"
+    wanted = sum(WIDGET in output.get("data", {}) for cell in state(ran) for output in cell["outputs"])
+    assert ran.locator(f"{PANEL} .jupyter-widgets-view > .jupyter-widgets").count() == wanted
+    text = ran.locator(f"{PANEL} .jp-Notebook").inner_text()
+    assert "Error displaying widget" not in text and "Loading widget" not in text
+
+
+@each_notebook
+def test_the_page_stays_small(ran):
+    """Counted are the outputs as the page's model of the notebook holds them, and the state of all its widgets; bytes of JSON, binary data as base64."""
+    outputs = sum(len(json.dumps(cell["outputs"])) for cell in state(ran))
+    widgets = len(ran.evaluate("kit.widgets()"))
+    print(f"{name_of(ran)}: outputs {outputs:,} bytes, widgets {widgets:,}")
+    assert 0 < outputs + widgets <= LARGEST
+
+
+@pytest.mark.parametrize("ran", ["04_look_inside"], indirect=True)
+def test_in_the_dark(ran):
+    """JupyterLab draws its own in light colours on dark; whether the kit's pictures can be read is seen in the screenshots."""
+    theme(ran, "JupyterLab Dark")
+    background = ran.eval_on_selector(f"{PANEL} .jp-WindowedPanel-outer", "(e) => getComputedStyle(e).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", background)[:3])) < 60
+    screenshots(ran, "04_look_inside-dark")
+    theme(ran, "JupyterLab Light")
+    assert list(PICTURES.glob("04_look_inside-dark-*.png"))
+
+
+def theme(page, name: str) -> None:
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.get_by_role("menuitem", name="Theme", exact=True).hover()
+    page.get_by_role("menuitem", name=name, exact=True).click()
+    page.wait_for_function("(name) => document.body.dataset.jpThemeName === name", arg=name)
