@@ -11,8 +11,8 @@ from dn3dlib.show.figures import GREY, LINE_STYLES
 MOST_CLASSES = 30  # in a matrix; more would be too small to hit
 _LONGEST = 22  # letters of a class's name beside a row or column
 _LETTER = 8  # pixels, enough for one
-_BLACK_FROM = 0.45  # share of the row: brighter colours of cividis carry black numbers, darker ones white
-_WIDE, _TALL, _EDGE = 520, 420, 30  # pixels: the plane at most, and the room around it
+_BLACK_FROM = 0.47  # share of the row: brighter colours of cividis carry black numbers, darker ones white
+_WIDE, _TALL, _EDGE = 380, 380, 30  # pixels: the plane at most, and the room around it
 _LEAST = 160  # pixels, the plane's height at least
 _MARKS = {  # matplotlib's names of markers → the same as SVG paths around 0, 0
     "o": "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z",
@@ -92,7 +92,7 @@ def plane(points: np.ndarray, sequences: list, shares: np.ndarray) -> str:
     """
     labels = sorted({sequence.label for sequence in sequences})
     styles = {label: LINE_STYLES[place % len(LINE_STYLES)] for place, label in enumerate(labels)}
-    marks = {label: f'<path d="{_MARKS[s["marker"]]}" fill="{s["color"]}" stroke="white"/>' for label, s in styles.items()}
+    marks = {label: f'<path d="{_MARKS[s["marker"]]}" fill="{s["color"]}" stroke="white" stroke-width="1"/>' for label, s in styles.items()}
     low, high = points.min(axis=0), points.max(axis=0)
     scale = min(np.array([_WIDE, _TALL]) / np.maximum(high - low, 1e-12))
     tall = max(_LEAST, round((high - low)[1] * scale))

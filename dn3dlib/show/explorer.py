@@ -20,6 +20,7 @@ from dn3dlib.show.mistakes import cell_rows, cell_strips, fullest_mistake, seque
 from dn3dlib.show.players import play
 
 _LARGE, _STRIP, _GAP, _MARK = 260, 820, 6, 3  # pixels: a large picture, a strip of all times, the gap in it, the mark around a frame
+_WORDS = "max-width:280px;margin:0 8px;line-height:1.4;font-weight:bold"  # narrow, so that they stay beside the drawing
 _SLOW = 12.5  # frames in a second: half the speed of the videos
 
 
@@ -82,7 +83,8 @@ def confusion_explorer(data: DataSet, report: dict) -> VBox:
         if not rows:
             return _Chosen(f"{choice}: no sequence")
         strips, surest = cell_strips(data, report, *cells[choice]), rows[0]
-        words = f"{choice}: {len(rows)} sequence{'s' * (len(rows) > 1)}, the surest with probability {max(surest['probabilities']):.2f}"
+        several = "s, the surest" * (len(rows) > 1) or ","
+        words = f"{choice}: {len(rows)} sequence{several} with probability {max(surest['probabilities']):.2f}"
         name = surest["sequence"]
         return _Chosen(words, _img(strips.png(small=False), strips.alt), sequence_frames(data, name), name)
 
@@ -119,7 +121,7 @@ def _choosing(drawing: str, first: str, shown: Callable[[str], _Chosen]) -> VBox
             found = shown(clickable.choice)
         except Dn3dError as error:
             found = _Chosen(str(error))
-        words.value, strips.value = f'<p aria-live="polite"><b>{html.escape(found.words)}</b></p>', found.strips
+        words.value, strips.value = f'<p aria-live="polite" style="{_WORDS}">{html.escape(found.words)}</p>', found.strips
         player.value = "" if found.frames is None else play(found.frames, fps=_SLOW, label=found.name).data  # takes longest, so last
 
     clickable.observe(follow, "choice")
