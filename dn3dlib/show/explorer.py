@@ -185,4 +185,4 @@ def _img(png: bytes, alt: str, size: tuple[int, int] | None = None) -> str:
 
 
 def _figure(image: str, words: str) -> str:
-    return f'<figure style="margin:0;width:{_LARGE}px">{image}<figcaption>{html.escape(words)}</figcaption></figure>'
+    return f'<figure style="margin:0;width:{_LARGE}px">{image}<figcaption style="min-height:4.2em">{html.escape(words)}</figcaption></figure>'
