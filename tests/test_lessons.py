@@ -22,6 +22,7 @@ PARAMETER = re.compile(r"\w+: (str|int|float|bool) = .+  # \S+ \S+.*")
 NO_MEASUREMENT = {"95 %": "the name of an interval", "1.2 GB": "the size of a published download"}
 MEASUREMENT = re.compile(r"\d+[.,]\d+(?: [A-Z]?B\b)?|\d+ ?%")
 MACHINE = re.compile(r"(?<![\w.:/])/(?:home|root|Users|tmp|work|mnt|opt|usr|var)/\S*|[A-Z]:\\\\\w")
+WIDGET = re.compile(r"\b(?:with_controls|explore|\w+_explorer)\(")
 WITH_PLAYERS, WITHOUT = 1_500_000, 300_000  # bytes
 ids = [path.name for path in NOTEBOOKS]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
@@ -139,6 +140,18 @@ def test_pictures_have_words(path):
                 alt = output["metadata"].get("image/png", {}).get("alt", "")
                 assert len(alt.split()) >= 3, f"{path.name}: a picture without alt text after {before[:60]!r}"
                 assert re.search(r"\b[Rr]ead\b", before), f"{path.name}: nothing says what to read in the picture after {before[:60]!r}"
+
+
+@each_notebook
+def test_each_widget_has_its_static_twin(path):
+    """The code cell before or after one that shows a widget stores a picture: who has no kernel sees it instead."""
+    code = [cell for cell in read(path)["cells"] if cell["cell_type"] == "code"]
+    pictured = [any({"image/png", "image/svg+xml", "text/html"} & set(o.get("data", {})) for o in cell["outputs"]) for cell in code]
+    for place, cell in enumerate(code):
+        if WIDGET.search(code_lines("".join(cell["source"]))[-1]):
+            beside = pictured[max(place - 1, 0) : place] + pictured[place + 1 : place + 2]
+            assert any(beside), f"{path.name}: no picture beside {''.join(cell['source'])[-60:]!r}"
+            assert not pictured[place], f"{path.name}: a widget is stored in {''.join(cell['source'])[-60:]!r}"
 
 
 @each_stored

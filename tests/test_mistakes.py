@@ -10,7 +10,6 @@ from dn3dlib.errors import ConfigError
 from dn3dlib.show import mistakes
 from dn3dlib.show.evaluations import accuracy_by_views, intervals, recall_by_control
 from dn3dlib.show.exercises_05 import EXERCISES
-from dn3dlib.show.players import play
 
 CLASSES = ["boxing", "handclapping", "handwaving", "jogging", "running", "walking"]
 
@@ -74,22 +73,6 @@ def test_unknown_names_are_refused_with_the_nearest(data, report):
         mistakes.cell_strips(data, report, "joging", "running")
     with pytest.raises(ConfigError, match="no sequence 'nobody'"):
         mistakes.sequence_frames(data, "nobody")
-
-
-def test_the_widget_begins_in_the_fullest_cell_and_follows_the_choices(data, report):
-    assert mistakes.fullest_mistake(report) == ("jogging", "running")
-    widget = mistakes.confusion_cells(data, report)
-    true, predicted = (child for child in widget.children if hasattr(child, "options"))
-    image = next(child for child in widget.children if hasattr(child, "format"))
-    assert (true.value, predicted.value) == ("jogging", "running")
-    assert sorted(true.options) == sorted(predicted.options) == CLASSES
-    first = image.value
-    words = next(child for child in widget.children if not hasattr(child, "options") and not hasattr(child, "format"))
-    surest = max((row for row in report["predictions"] if row["label"] == "jogging"), key=lambda row: max(row["probabilities"]))
-    assert words.value == play(mistakes.sequence_frames(data, surest["sequence"]), fps=12.5, label=surest["sequence"]).data
-    predicted.value = "jogging"
-    assert image.value != first and image.value == mistakes.cell_strips(data, report, "jogging", "jogging").png(small=False)
-    assert words.value == "", "nothing moves in an empty cell"
 
 
 def test_intervals_are_drawn_where_they_lie():

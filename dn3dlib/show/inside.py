@@ -178,6 +178,7 @@ def sequence_plane(points: np.ndarray, sequences: list, shares: np.ndarray, chos
         axis.plot(*points[[name == label for name in labels]].T, label=label, alpha=0.85, **style)
     axis.plot(*points[chosen], "o", markersize=17, markerfacecolor="none", markeredgecolor="black", markeredgewidth=2)
     axis.set(xlabel=f"first axis ({shares[0]:.0%} of the variance)", ylabel=f"second axis ({shares[1]:.0%})")
+    axis.set_aspect("equal", adjustable="datalim")  # distances can be compared
     axis.spines[["top", "right"]].set_visible(False)
     left.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     for panel, time in zip(right.subplots(3, 2).flat, np.linspace(0, len(frames) - 1, 6).round().astype(int), strict=True):

@@ -8,7 +8,6 @@ from dn3dlib.config import nearest
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.errors import ConfigError
-from dn3dlib.show.controls import with_controls
 from dn3dlib.show.figures import DPI, WIDTH, Picture, frame_strips
 from dn3dlib.show.players import play
 
@@ -68,26 +67,14 @@ def cell_strips(data: DataSet, report: dict, true: str, predicted: str) -> Pictu
     for name in (true, predicted):
         if name not in report["classes"]:
             raise ConfigError(f"There is no class {name!r}: {nearest(name, report['classes'])}")
-    rows = _cell_rows(report, true, predicted)
+    rows = cell_rows(report, true, predicted)
     return sequence_strips(data, rows, f"{true} → {predicted}: {min(MOST, len(rows))} of {len(rows)} sequences" if rows else f"{true} → {predicted}")
 
 
-def confusion_cells(data: DataSet, report: dict):
-    """A widget: choose a true and a predicted class, by mouse or keyboard, and see the sequences of that cell. Taught in notebook 05.
-
-    The most certain one moves in a player above the strips. It begins in the fullest cell beside the diagonal. Arguments as in
-    `cell_strips`.
-    """
-
-    def draw(true, predicted):
-        strips = cell_strips(data, report, true, predicted)
-        first = _cell_rows(report, true, predicted)[:1]
-        return *(play(sequence_frames(data, row["sequence"]), fps=12.5, label=row["sequence"]) for row in first), strips
-
-    true, predicted = fullest_mistake(report)
-    first = {"true": true, "predicted": predicted}
-    choices = {name: sorted(report["classes"], key=lambda label, of=of: label != of) for name, of in first.items()}
-    return with_controls(draw, **choices)
+def cell_rows(report: dict, true: str, predicted: str) -> list[dict]:
+    """The rows of a report's `predictions` in one cell of its confusion matrix, the most certain first. Taught in notebook 05."""
+    rows = [row for row in report["predictions"] if (row["label"], row["predicted"]) == (true, predicted)]
+    return sorted(rows, key=lambda row: -max(row["probabilities"]))
 
 
 def beside_right_ones(data: DataSet, report: dict, row: dict) -> HTML:
@@ -112,12 +99,6 @@ def fullest_mistake(report: dict) -> tuple[str, str]:
     np.fill_diagonal(counts, -1)
     true, predicted = np.unravel_index(counts.argmax(), counts.shape)
     return report["classes"][true], report["classes"][predicted]
-
-
-def _cell_rows(report: dict, true: str, predicted: str) -> list[dict]:
-    """The predictions in one cell of the confusion matrix, the most certain first."""
-    rows = [row for row in report["predictions"] if (row["label"], row["predicted"]) == (true, predicted)]
-    return sorted(rows, key=lambda row: -max(row["probabilities"]))
 
 
 def _words(row: dict) -> str:
