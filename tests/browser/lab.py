@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "out" / "browser"  # the screenshots, to be looked at
 PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"  # the notebook in front
 WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_VIEW = ".jp-OutputArea-output > .jupyter-widgets"
 
 # In the page: the notebook that is open, its code cells, and the manager of its widgets. JupyterLab shows itself as `jupyterapp`
 # with --expose-app-in-browser. Whoever asks a WidgetRenderer for its manager gets the one that all widgets of the notebook share.

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from lab import PANEL, PICTURES, ROOT, WIDGET, screenshots, state
+from lab import PANEL, PICTURES, ROOT, WIDGET, WIDGET_VIEW, screenshots, state
 
 pytestmark = pytest.mark.browser
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -42,7 +42,7 @@ def test_every_picture_and_every_widget_is_there(ran):
     outputs = [output for one in state(ran) for output in one["outputs"] if "image/png" in output.get("data", {})]
     assert all(output["metadata"]["image/png"]["alt"] for output in outputs)
     wanted = sum(WIDGET in output.get("data", {}) for cell in state(ran) for output in cell["outputs"])
-    assert ran.locator(f"{PANEL} .jupyter-widgets-view > .jupyter-widgets").count() == wanted
+    assert ran.locator(f"{PANEL} {WIDGET_VIEW}").count() == wanted
     text = ran.locator(f"{PANEL} .jp-Notebook").inner_text()
     assert "Error displaying widget" not in text and "Loading widget" not in text
 

@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from lab import PANEL, cell, edit_cell, open_notebook, place_of, ran_until, run_all, run_cell, state
+from lab import PANEL, WIDGET_VIEW, cell, edit_cell, open_notebook, place_of, ran_until, run_all, run_cell, state
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.browser
@@ -15,22 +15,22 @@ def on(name: str):
     return pytest.mark.parametrize("ran", [name], indirect=True)
 
 
-def changed(picture: Locator, before: bytes) -> bytes:
-    """The picture's looks, once they differ from `before` and no more change."""
+def changed(drawn: Locator, before: str = "") -> str:
+    """What is drawn there, as HTML, once it differs from `before` and has come to rest."""
+    now = ""
     for _ in range(100):
-        now = picture.screenshot(animations="disabled")
-        if now != before and now == picture.screenshot(animations="disabled"):
+        earlier, now = now, drawn.inner_html()
+        if now == earlier != before:
             return now
-        picture.page.wait_for_timeout(100)
-    raise AssertionError("the picture does not change")
+        drawn.page.wait_for_timeout(200)
+    raise AssertionError("nothing changes")
 
 
 @on("01_prepare_data")
 def test_a_slider_is_dragged_and_moved_by_keyboard(ran: Page):
-    output = cell(ran, "with_controls(draw, stride").locator(".jupyter-widgets-view")
-    handle, picture = output.locator(".noUi-handle").first, output.locator("img")
-    picture.scroll_into_view_if_needed()
-    first = picture.screenshot(animations="disabled")
+    output = cell(ran, "with_controls(draw, stride").locator(WIDGET_VIEW)
+    handle, picture = output.locator(".noUi-handle").first, output.locator(".widget-html").last
+    first = changed(picture)
     handle.scroll_into_view_if_needed()
     box = handle.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -42,7 +42,8 @@ def test_a_slider_is_dragged_and_moved_by_keyboard(ran: Page):
     where = ran.evaluate(ACTIVE)
     handle.focus()
     ran.keyboard.press("ArrowLeft")
-    assert changed(picture, dragged)
+    assert changed(picture, dragged) != first, "back by one step, not to the start"
+    assert picture.locator("img").evaluate("(e) => e.naturalWidth") > 0
     assert ran.evaluate(ACTIVE) == where, "the key belongs to the slider, not to JupyterLab"
 
 
@@ -97,6 +98,7 @@ def test_a_drawing_is_clicked_and_used_by_keyboard(page, server, scratch):
     cell(page, "Clickable(").locator("[data-choice]").first.wait_for()
     page.locator("[data-choice=b]").click()
     assert _chosen(page) == "b"
+    page.locator("[data-choice=b]").click()
     where = page.evaluate(ACTIVE)
     for key, reached in (("ArrowDown", "d"), ("ArrowLeft", "c"), ("ArrowUp", "a"), ("ArrowRight", "b"), ("ArrowDown", "d")):
         page.keyboard.press(key)
@@ -134,7 +136,7 @@ def test_ten_runs_of_a_cell_leave_one_runs_widgets(page, server, scratch):
     for _ in range(10):
         run_cell(page, "with_controls")
     assert _counted(page) == counted
-    assert page.locator(f"{PANEL} .jupyter-widgets-view").count() == 1
+    assert page.locator(f"{PANEL} {WIDGET_VIEW}").count() == 1
     assert page.said == []
 
 
