@@ -79,6 +79,13 @@ def test_charts_are_white_and_take_many_subjects():
         assert tuple(drawn[0, 0]) == (255, 255, 255)
 
 
+def test_subjects_with_the_names_of_videos_leave_room_for_the_chart(recwarn):
+    """matplotlib warns where labels squeeze a chart to nothing; in a notebook that is a red box."""
+    videos = [row(f"running/person{n:02}_running_d1_uncomp", split=("train", "test")[n % 2]) for n in range(24)]
+    pixels_of(figures.split_by_subject(videos, "title"))
+    assert not recwarn.list
+
+
 def test_the_diagram_shows_stride_and_hop():
     frames = np.array([0, 7, 10])[:, None] + 3 * np.arange(8)
     picture = figures.clip_diagram(frames, 32)

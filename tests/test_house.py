@@ -308,8 +308,8 @@ def test_importing_the_library_loads_no_tensorflow():
     assert done.stdout.split() == []
 
 
-def test_continuous_integration_runs_make_test():
-    assert "exec make test" in text_of(".ci/run").splitlines()
+def test_continuous_integration_runs_the_tests_and_those_in_a_browser():
+    assert text_of(".ci/run").splitlines()[-2:] == ["make test", "exec make test-browser"]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert any(step.get("run") == ".ci/run" for step in yaml.safe_load(text_of(".github/workflows/ci.yml"))["jobs"]["test"]["steps"])
 

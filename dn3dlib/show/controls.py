@@ -1,5 +1,6 @@
 """Controls in a notebook: sliders, boxes, lists and drawings to click. What a cell opened is closed when the cell runs again."""
 
+import base64
 import html
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 from IPython import get_ipython
-from ipywidgets import HTML, Checkbox, Dropdown, Image, IntSlider, VBox, Widget
+from ipywidgets import HTML, Checkbox, Dropdown, IntSlider, VBox, Widget
 
 from dn3dlib.errors import Dn3dError
 
@@ -44,7 +45,7 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
         A widget, for the end of a cell.
     """
     widgets = {name: control(name, start) for name, start in controls.items()}
-    words, image = HTML(), Image(format="png")
+    words, image = HTML(), HTML()
 
     def redraw(_=None) -> None:
         try:
@@ -54,12 +55,18 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
             return
         *tables, picture = shown if isinstance(shown, tuple) else (shown,)
         words.value = "".join(table.data for table in tables)
-        image.value = picture.png(small=False)
+        image.value = _as_html(picture)
 
     for widget in widgets.values():
         widget.observe(redraw, "value")
     redraw()
     return opened(VBox([*widgets.values(), words, image]))
+
+
+def _as_html(picture) -> str:
+    """The picture as HTML: in its own size, and with its words, for which ipywidgets' Image has no place."""
+    data = base64.b64encode(picture.png(small=False)).decode("ascii")
+    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(picture.alt)}" style="max-width:100%">'
 
 
 def control(name: str, start: tuple[int, int, int] | bool | list) -> Widget:

@@ -31,7 +31,7 @@ DPI = 100  # pixels an inch
 WIDTH = 9.1  # inches
 LABEL, GAP = 110, 4  # pixels: room for a strip's label, between two frames
 LARGEST = 130  # pixels: the width of a frame in a strip
-MAX_NAMED = 30  # subjects whose names fit below the chart
+MAX_NAMED, MAX_LETTERS = 30, 16  # subjects whose names fit below the chart; a video that is its own subject has a longer name
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def split_by_subject(sequences, title: str = "") -> Picture:
     splits = _splits(sequences)
     several = sum(sum((subject, split) in counts for split in splits) > 1 for subject in subjects)
     alt = f"{title or 'split'}: {len(subjects)} subjects in {len(splits)} splits, {several} of them in more than one"
-    named = len(subjects) <= MAX_NAMED
+    named = len(subjects) <= MAX_NAMED and max(map(len, subjects)) <= MAX_LETTERS
     figure, axis = _chart(0.5 + 0.34 * len(splits) + 0.7 * named + 0.3 * bool(title))
     for (subject, split), count in counts.items():
         x, y = subjects.index(subject), splits.index(split)

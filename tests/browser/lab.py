@@ -18,7 +18,9 @@ from playwright.sync_api import Locator, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "out" / "browser"  # the screenshots, to be looked at
+PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"  # the notebook in front
 WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_VIEW = ".jp-OutputArea-output > .jupyter-widgets"
 
 # In the page: the notebook that is open, its code cells, and the manager of its widgets. JupyterLab shows itself as `jupyterapp`
 # with --expose-app-in-browser. Whoever asks a WidgetRenderer for its manager gets the one that all widgets of the notebook share.
@@ -30,6 +32,7 @@ window.kit = {
   state: () => kit.code().map((cell) => ({
     id: cell.model.id, source: cell.model.sharedModel.source, count: cell.model.executionCount,
     running: cell.model.executionState !== "idle", outputs: cell.model.outputs.toJSON() })),
+  trusted: () => kit.code().every((cell) => cell.model.trusted),
   manager: () => kit.panel().content.rendermime.createRenderer("application/vnd.jupyter.widget-view+json")._manager.promise,
   models: async () => Object.keys((await kit.manager())._models).length,
   widgets: async () => JSON.stringify(await (await kit.manager()).get_state()),
@@ -129,21 +132,20 @@ def run_all(page: Page, seconds: float = 150) -> list[dict]:
     """Run → Run All Cells, as a learner would; wait until all have run. An error in a cell fails at once."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    return ran(page, lambda cells: all(cell["count"] and not cell["running"] for cell in cells), seconds)
+    return ran_until(page, lambda cells: all(cell["count"] and not cell["running"] for cell in cells), seconds)
 
 
 def run_cell(page: Page, containing: str, seconds: float = 120, wait: bool = True) -> None:
-    """Select the code cell that contains these words and press Shift-Enter in it."""
+    """Select the code cell that contains these words and press Control-Enter, which makes no new cell after the last one."""
     place = place_of(page, containing)
     before = state(page)[place]["count"]
-    page.evaluate("(n) => { const all = kit.panel().content; all.activeCellIndex = all.widgets.indexOf(kit.code()[n]); all.mode = 'command'; all.node.focus(); }", place)
     cell(page, containing).locator(".jp-InputPrompt").click()
-    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Control+Enter")
     if wait:
-        ran(page, lambda cells: cells[place]["count"] != before and not cells[place]["running"], seconds)
+        ran_until(page, lambda cells: cells[place]["count"] not in (None, before) and not cells[place]["running"], seconds)
 
 
-def ran(page: Page, finished, seconds: float) -> list[dict]:
+def ran_until(page: Page, finished, seconds: float) -> list[dict]:
     """Wait until `finished` holds for the state of the code cells; give that state."""
     until = time.monotonic() + seconds
     while True:
@@ -172,7 +174,7 @@ def place_of(page: Page, containing: str) -> int:
 
 def cell(page: Page, containing: str) -> Locator:
     """That cell on the page, scrolled into view."""
-    found = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell").nth(place_of(page, containing))
+    found = page.locator(f"{PANEL} .jp-CodeCell").nth(place_of(page, containing))
     found.scroll_into_view_if_needed()
     return found
 
@@ -187,7 +189,7 @@ def edit_cell(page: Page, containing: str, old: str, new: str) -> None:
 
 def screenshots(page: Page, name: str) -> None:
     """The notebook from top to bottom, screen by screen, as `out/browser/NAME-01.png` …; it is looked at by people."""
-    pane = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer"
+    pane = f"{PANEL} .jp-WindowedPanel-outer"
     height, screen = page.eval_on_selector(pane, "(e) => [e.scrollHeight, e.clientHeight]")
     for number, top in enumerate(range(0, height, screen - 60), start=1):
         page.eval_on_selector(pane, "(e, top) => e.scrollTo(0, top)", top)

@@ -4,15 +4,17 @@ import json
 import re
 
 import pytest
-from lab import PICTURES, ROOT, WIDGET, screenshots, state
+from lab import PANEL, PICTURES, ROOT, WIDGET, WIDGET_VIEW, screenshots, state
 
 pytestmark = pytest.mark.browser
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 each_notebook = pytest.mark.parametrize("ran", NAMES, indirect=True)
 LARGEST = 3_000_000  # bytes of outputs in the browser's memory
-PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
-# What JupyterLab itself says in a console, of whatever notebook.
-NOISE = re.compile(r"^$")
+# What `train` tells of itself on standard error, as in the shell, which JupyterLab puts into a coloured box; no warning.
+TOLD = re.compile(r"Training on .+\n(Frames are held in memory\.\n)?The network has .+\n")
+# Of a picture: its width, its words, how it is written. JupyterLab 4.6 makes no `alt` of the words that a PNG brings, as nbconvert does: these are
+# looked for in the notebook.
+LOOKS = """(all) => all.map((e) => [e.naturalWidth, e.alt || e.title || (e.closest(".jp-RenderedImage") && "in the notebook"), e.outerHTML.slice(0, 200)])"""
 
 
 def name_of(page) -> str:
@@ -24,21 +26,23 @@ def test_all_cells_run_and_nothing_goes_wrong(ran):
     assert "token" not in ran.url, "the token is asked for once"
     outputs = [output for cell in state(ran) for output in cell["outputs"]]
     warnings = ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
-    assert not warnings
-    assert ran.locator(f"{PANEL} [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    assert [text for text in warnings if not TOLD.fullmatch(text)] == []
+    assert ran.locator(f"{PANEL} [data-mime-type='application/vnd.jupyter.stderr']").count() == len(warnings)
     assert ran.locator(f"{PANEL} [data-mime-type='application/vnd.jupyter.error']").count() == 0
     assert ran.locator(".jp-Dialog").count() == 0
-    assert [said for said in ran.said if not NOISE.match(said)] == []
+    assert ran.said == [], "in the browser's console"
 
 
 @each_notebook
 def test_every_picture_and_every_widget_is_there(ran):
     screenshots(ran, name_of(ran))  # having been scrolled through, everything has been drawn
-    pictures = ran.eval_on_selector_all(f"{PANEL} .jp-OutputArea img", "(all) => all.map((e) => [e.naturalWidth, e.alt, e.outerHTML.slice(0, 200)])")
-    assert [html for width, _, html in pictures if not width] == [], "pictures that are not decoded"
-    assert [html for _, alt, html in pictures if not alt] == [], "pictures without alternative text"
+    pictures = ran.eval_on_selector_all(f"{PANEL} .jp-OutputArea img", LOOKS)
+    assert pictures and [html for width, _, html in pictures if not width] == [], "pictures that are not decoded"
+    assert [html for _, words, html in pictures if not words] == [], "pictures without words for who cannot see them"
+    outputs = [output for one in state(ran) for output in one["outputs"] if "image/png" in output.get("data", {})]
+    assert all(output["metadata"]["image/png"]["alt"] for output in outputs)
     wanted = sum(WIDGET in output.get("data", {}) for cell in state(ran) for output in cell["outputs"])
-    assert ran.locator(f"{PANEL} .jupyter-widgets-view > .jupyter-widgets").count() == wanted
+    assert ran.locator(f"{PANEL} {WIDGET_VIEW}").count() == wanted
     text = ran.locator(f"{PANEL} .jp-Notebook").inner_text()
     assert "Error displaying widget" not in text and "Loading widget" not in text
 
@@ -54,7 +58,7 @@ def test_the_page_stays_small(ran):
 
 @pytest.mark.parametrize("ran", ["04_look_inside"], indirect=True)
 def test_in_the_dark(ran):
-    """JupyterLab draws its own in light colours on dark; whether the kit's pictures can be read is seen in the screenshots."""
+    """Whether the kit's pictures and players can be read there is seen in the screenshots."""
     theme(ran, "JupyterLab Dark")
     background = ran.eval_on_selector(f"{PANEL} .jp-WindowedPanel-outer", "(e) => getComputedStyle(e).backgroundColor")
     assert max(map(int, re.findall(r"\d+", background)[:3])) < 60
@@ -64,7 +68,6 @@ def test_in_the_dark(ran):
 
 
 def theme(page, name: str) -> None:
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.get_by_role("menuitem", name="Theme", exact=True).hover()
-    page.get_by_role("menuitem", name=name, exact=True).click()
-    page.wait_for_function("(name) => document.body.dataset.jpThemeName === name", arg=name)
+    """As Settings → Theme."""
+    page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
+    page.wait_for_function("(theme) => document.body.dataset.jpThemeName === theme", arg=name)
