@@ -2,11 +2,7 @@
 
 import base64
 import json
-<<<<<<< HEAD
-=======
 import re
-import textwrap
->>>>>>> browser
 
 import numpy as np
 
