@@ -35,8 +35,8 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
     are one thing more to wait for.
 
     Args:
-        draw: takes a value for each control, by name; gives a `Picture` of `show.figures`, or a tuple: tables or players as HTML,
-            which stand above it, then the Picture. Where it raises a Dn3dError, its sentence stands above the last picture.
+        draw: takes a value for each control, by name; gives a `Picture` of `show.figures` or a `Drawing` of `show.svg`, or a tuple:
+            tables or players as HTML, which stand above it, then the Picture or Drawing. Where it raises a Dn3dError, its sentence stands above the last picture.
         controls: name → (value at the start, lowest, highest) for a slider of whole numbers, a bool for a box, or a list
             of the choices, the first of them chosen.
 
@@ -44,7 +44,7 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
         A widget, for the end of a cell.
     """
     widgets = {name: control(name, start) for name, start in controls.items()}
-    words, image = HTML(), Image(format="png")
+    words, image = HTML(), Image()
 
     def redraw(_=None) -> None:
         try:
@@ -54,7 +54,9 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
             return
         *tables, picture = shown if isinstance(shown, tuple) else (shown,)
         words.value = "".join(table.data for table in tables)
-        image.value = picture.png(small=False)
+        with image.hold_sync():  # in one message: a value is never read in another's format
+            image.format, image.value = picture.file()
+            image.tooltip = picture.alt
 
     for widget in widgets.values():
         widget.observe(redraw, "value")
@@ -63,12 +65,12 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
 
 
 def control(name: str, start: tuple[int, int, int] | bool | list) -> Widget:
-    """A slider (drawn when it is let go), a box or a list, as `with_controls` describes them."""
+    """A slider (followed while it is dragged), a box or a list, as `with_controls` describes them."""
     if isinstance(start, bool):
         return Checkbox(start, description=name)
     if isinstance(start, list):
         return Dropdown(options=start, description=name)
-    return IntSlider(*start, description=name, continuous_update=False)
+    return IntSlider(*start, description=name)
 
 
 def opened(widget: Widget) -> Widget:
