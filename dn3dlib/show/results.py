@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dn3dlib.model.anatomy import parts
+from dn3dlib.model.anatomy import parts, whole
 from dn3dlib.show.figures import COLOURS, GREY, LINE, LINE_STYLES, Picture, tidy
 
 _CURVES = {
@@ -129,20 +129,21 @@ def learning_rate(schedule, steps: int) -> Picture:
 
 
 def channel_growth(networks: dict) -> Picture:
-    """Channels after the stem, each dense layer and each transition, one line for each network.
+    """Channels after the stem, each dense layer and each transition, one line for each network; its parameters in the legend. Taught in notebook 02.
 
     Args:
         networks: name → network of `build_model` or `sketch_model`; eight at most.
     """
     figure = Figure(figsize=(7, 3.2), dpi=80, facecolor="white")
     ax = figure.add_axes((0.09, 0.16, 0.89, 0.81))  # a layout that is worked out would double the time, and a slider waits for it
-    for (name, network), style in zip(networks.items(), LINE_STYLES, strict=False):
+    labels = [f"{name}: {whole(network).parameters:,} parameters" for name, network in networks.items()]
+    for label, network, style in zip(labels, networks.values(), LINE_STYLES, strict=False):
         between = parts(network)[1:-1]  # the clip and the head
-        ax.plot([part.shape[-1] for part in between], label=name, markersize=5, **style)
+        ax.plot([part.shape[-1] for part in between], label=label, markersize=5, **style)
     ax.set(xlabel="place in the network (0: after the stem)", ylabel="channels", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     tidy(ax, legend=True)
-    return Picture(figure, f"channels through the network: {', '.join(networks)}", colours=256)
+    return Picture(figure, f"channels through the network – {'; '.join(labels)}", colours=256)
 
 
 def vote_of_clips(probabilities, vote, classes) -> Picture:
