@@ -52,7 +52,8 @@ def test_a_slider_draws_anew():
         return figures.clip_diagram(np.array([[0, stride], [hop, hop + stride]]), 40)
 
     box = with_controls(draw, stride=(1, 1, 4), hop=(8, 1, 16))
-    slider, _, _, image = box.children
+    slider, _, words, image = box.children
+    assert "the frames that 2 clips take from a sequence of 40" in words.value, "for who cannot see the picture"
     first = bytes(image.value)
     slider.value = 3
     assert drawn == [(1, 8), (3, 8)]

@@ -11,6 +11,7 @@ from ipywidgets import HTML, Checkbox, Dropdown, Image, IntSlider, VBox, Widget
 
 from dn3dlib.errors import Dn3dError
 
+_UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"  # read out alone: an Image has no words
 _opened: dict[str, tuple[str, list[Widget]]] = {}  # cell → the run of it that opened these widgets
 
 
@@ -44,7 +45,7 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
         A widget, for the end of a cell.
     """
     widgets = {name: control(name, start) for name, start in controls.items()}
-    words, image = HTML(), Image()
+    words, image = HTML(), Image(layout={"align_self": "flex-start"})  # in its own size, which is sharp
 
     def redraw(_=None) -> None:
         try:
@@ -53,10 +54,9 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
             words.value = f"<b>{html.escape(str(error))}</b>"
             return
         *tables, picture = shown if isinstance(shown, tuple) else (shown,)
-        words.value = "".join(table.data for table in tables)
+        words.value = "".join(table.data for table in tables) + f'<span style="{_UNSEEN}">{html.escape(picture.alt)}</span>'
         with image.hold_sync():  # in one message: a value is never read in another's format
             image.format, image.value = picture.file()
-            image.tooltip = picture.alt
 
     for widget in widgets.values():
         widget.observe(redraw, "value")

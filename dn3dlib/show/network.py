@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import ipywidgets
 import numpy as np
 from IPython.display import HTML
 from matplotlib import colormaps
@@ -128,19 +129,21 @@ def draw_network(network) -> Drawing:
 
 
 def explore(config: ModelConfig, clip_shape: tuple[int, int, int, int]):
-    """Table and drawing of a network below controls for its settings and its clip: each choice is laid out anew. Taught in notebook 03.
+    """Drawing and table of a network below controls for its settings and its clip: each choice is laid out anew. Taught in notebook 03.
 
     Args:
         config: what the controls show at the start; what has no control stays as it is.
         clip_shape: (frames, height, width, channels) at the start; the control `size` sets height and width.
     """
     frames, size, _, channels = clip_shape
+    lines = ipywidgets.HTML()
 
-    def draw(frames: int, size: int, **settings) -> tuple[HTML, Drawing]:
+    def draw(frames: int, size: int, **settings) -> Drawing:
         network = sketch_model(replace(config, **settings), (frames, size, size, channels), num_classes=6)
-        return anatomy_table(network), draw_network(network)
+        lines.value = anatomy_table(network).data
+        return draw_network(network)
 
-    return with_controls(
+    box = with_controls(
         draw,
         depth=(min(config.depth, 40), 10, 40),
         growth_rate=(config.growth_rate, 4, max(32, config.growth_rate)),
@@ -150,6 +153,8 @@ def explore(config: ModelConfig, clip_shape: tuple[int, int, int, int]):
         frames=(frames, min(4, frames), max(32, frames)),
         size=_first(size, (32, 64, 96, 128)),
     )
+    box.children += (lines,)  # last, so that the drawing stays in its place when the table grows
+    return box
 
 
 @dataclass

@@ -140,9 +140,10 @@ def channel_growth(networks: dict) -> Picture:
     for label, network, style in zip(labels, networks.values(), LINE_STYLES, strict=False):
         between = parts(network)[1:-1]  # the clip and the head
         ax.plot([part.shape[-1] for part in between], label=label, markersize=5, **style)
-    ax.set(xlabel="place in the network (0: after the stem)", ylabel="channels", ylim=(0, None))
+    ax.set(xlabel="place in the network (0: after the stem)", ylabel="channels", ylim=(0, ax.dataLim.y1 * (1.06 + 0.1 * len(networks))))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    tidy(ax, legend=True)
+    tidy(ax)
+    ax.legend(loc="upper left", frameon=False, fontsize="small")  # always there, in the room left above the lines
     return Picture(figure, f"channels through the network – {'; '.join(labels)}", colours=256)
 
 
