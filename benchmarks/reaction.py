@@ -9,11 +9,14 @@ slider should answer within 150 ms on two cores.
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from dn3dlib import sketch_model
 from dn3dlib.quiet import import_quietly
 from dn3dlib.show import controls, explorer, figures, inside, results
+from dn3dlib.show.network import explore
 from dn3dlib.train import shipped
 
 WITHIN = 150  # ms, for sliders
@@ -23,7 +26,7 @@ def main() -> None:
     network = import_quietly("keras").models.load_model(shipped.shipped_run().path / "best.keras", compile=False)
     print(f"{'control':42}{'positions':>10}{'median ms':>11}{'longest ms':>12}")
     slow = []
-    for rows in (start_here, clips, kernels_and_units, feature_maps, confusion, embedding):
+    for rows in (start_here, clips, channels, architecture, kernels_and_units, feature_maps, confusion, embedding):
         for name, seconds in rows(network, shipped.shipped_data()):
             found = [1000 * one for one in seconds]
             print(f"{name:42}{len(found):10}{statistics.median(found):11.1f}{max(found):12.1f}", flush=True)
@@ -42,8 +45,12 @@ def timed(control, trait: str, positions) -> list[float]:
 
 
 def moved(name: str, draw: Callable, **starts) -> Iterator[tuple[str, list[float]]]:
-    """Seconds of each slider of `with_controls`, moved over its whole range, twelve positions at most."""
-    box = controls.with_controls(draw, **starts)
+    """Seconds of each slider of `with_controls`, moved over its whole range."""
+    yield from sliders(name, controls.with_controls(draw, **starts))
+
+
+def sliders(name: str, box) -> Iterator[tuple[str, list[float]]]:
+    """Seconds of each slider in a box, moved over its whole range, twelve positions at most."""
     for slider in (child for child in box.children if hasattr(child, "max")):
         positions = np.linspace(slider.min, slider.max, min(12, slider.max - slider.min + 1)).astype(int)
         yield f"{name}: {slider.description}", timed(slider, "value", [int(p) for p in positions if p != slider.value])
@@ -67,8 +74,6 @@ def start_here(network, data):
 
 def clips(network, data):
     """Notebook 01: a plan of the split at each move."""
-    from dataclasses import replace
-
     from dn3dlib.data.clips import plan_evaluation
 
     clip, example = shipped.shipped_run().clip, data.sequences[0]
@@ -78,6 +83,26 @@ def clips(network, data):
         return figures.clip_diagram(plan.frames[plan.sequence == 0][:20], example.frames)
 
     yield from moved("01 clips of a sequence", draw, stride=(1, 1, 4), hop=(clip.hop, 1, clip.frames))
+
+
+def channels(network, data):
+    """Notebook 02: a network is sketched at each move."""
+    model, shape = shipped.shipped_run().model, shipped.shipped_run().clip_shape
+
+    def draw(**choices):
+        return results.channel_growth({"this network": sketch_model(replace(model, **choices), shape, 6)})
+
+    yield from moved("02 channels", draw, growth_rate=(12, 4, 32), depth=(20, 10, 40), bottleneck=True)
+
+
+def architecture(network, data):
+    """Notebook 03: a network is sketched, tabled and drawn at each move; last the largest network."""
+    box = explore(shipped.shipped_run().model, shipped.shipped_run().clip_shape)
+    yield from sliders("03 architecture", box)
+    choices = {child.description: child for child in box.children if hasattr(child, "description")}
+    for name, value in {"variant": "general", "depth": 40, "growth_rate": 32}.items():
+        choices[name].value = value
+    yield "03 architecture: the largest network", timed(choices["bottleneck"], "value", [False, True, False])
 
 
 def kernels_and_units(network, data):

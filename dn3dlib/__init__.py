@@ -17,6 +17,7 @@ _HOMES = {
     "Catalog": "dn3dlib.data.catalog",
     "DataSet": "dn3dlib.data.manifest",
     "build_model": "dn3dlib.model.densenet3d",
+    "sketch_model": "dn3dlib.model.sketch",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -30,7 +30,7 @@ def test_a_slider_draws_anew():
     slider.value = 3
     assert drawn == [(1, 8), (3, 8)]
     assert image.value != first
-    data, alt = re.fullmatch(r'<img src="data:image/png;base64,(\S+)" alt="(.+)" style=".+">', first).groups()
+    data, alt = re.fullmatch(r'<img src="data:image/png;base64,(\S+)" alt="(.+)" decoding="sync" style=".+">', first).groups()
     assert base64.b64decode(data).startswith(b"\x89PNG") and "clip" in alt
 
 

@@ -136,10 +136,18 @@ def test_pictures_have_words(path):
         if cell["cell_type"] == "markdown":
             before = "".join(cell["source"])
         for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                alt = output["metadata"].get("image/png", {}).get("alt", "")
+            for alt in alts_of(output):
                 assert len(alt.split()) >= 3, f"{path.name}: a picture without alt text after {before[:60]!r}"
                 assert re.search(r"\b[Rr]ead\b", before), f"{path.name}: nothing says what to read in the picture after {before[:60]!r}"
+
+
+def alts_of(output: dict) -> list[str]:
+    """The alternative text of each picture of an output, of a PNG and of images in HTML but for players; empty where there is none."""
+    data = output.get("data", {})
+    found = [output["metadata"].get("image/png", {}).get("alt", "")] if "image/png" in data else []
+    page = "".join(data.get("text/html", ""))
+    images = [] if "srcdoc=" in page else re.findall(r"<img\b[^>]*>", page)
+    return found + ["".join(re.findall(r' alt="([^"]*)"', image)) for image in images]
 
 
 @each_notebook

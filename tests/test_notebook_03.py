@@ -33,9 +33,12 @@ def test_the_general_network_without_bottleneck_is_built_as_well(papermill, tmp_
     assert [(int(row), int(counted.replace(",", ""))) for row, _, counted in rows] == [
         (number, PRESETS[f"thesis-{number}"].parameters) for number in range(1, 16)
     ]
-    tables = ["".join(output["data"]["text/html"]) for output in outputs_of(tmp_path / "03_build_the_network.ipynb") if "text/html" in output.get("data", {})]
+    shown = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs_of(tmp_path / "03_build_the_network.ipynb")]
+    (table,) = [html for html in shown if "<table>" in html]
     total = sum(math.prod(weights.shape) for weights in model.trainable_variables)
-    assert len(tables) == 1 and f">{total:,}<" in tables[0]
+    assert f">{total:,}<" in table
+    one, deeper = [html for html in shown if "data:image/svg" in html]
+    assert "blocks of 2, 2, 2 dense layers" in one and "blocks of 5, 5, 5 dense layers" in deeper
 
 
 def test_the_transition_of_the_exercise_sees_what_the_exercise_says():

@@ -105,6 +105,8 @@ def test_channel_growth_reads_the_network():
     network = build_model(ModelConfig(growth_rate=4, depth=10, blocks=3), clip_shape=(4, 16, 16, 1), num_classes=2)
     line = results.channel_growth({"small": network}).figure.axes[0].get_lines()[0]
     assert list(line.get_ydata()) == [8, 12, 6, 10, 5, 9]  # stem, layer, transition, layer, transition, layer
+    learned = sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
+    assert line.get_label() == f"small: {learned:,} parameters"
 
 
 def test_figures_leave_nothing_open_in_pyplot():

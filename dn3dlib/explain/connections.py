@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from dn3dlib.model.sketch import layers_of, origins
+
 
 @dataclass(frozen=True)
 class Connections:
@@ -30,11 +32,11 @@ def connection_strength(model: keras.Model) -> list[Connections]:
 
     Source: Huang et al. 2017, section 5 and figure 5.
     """
-    readers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv3D | keras.layers.Dense)]
+    layers = layers_of(model)
     blocks: dict[str, dict] = {}  # the layer before a block → target → source → mean
-    for layer in readers:
-        origins = _origins(layer.input)
-        blocks.setdefault(origins[0][0], {})[_part(layer.name)] = _means(layer.kernel, origins)
+    for name in (name for name, layer in layers.items() if layer.kind in ("Conv3D", "Dense")):
+        channels = {origin: layers[origin].shape[-1] for origin in origins(layers, name)}
+        blocks.setdefault(next(iter(channels)), {})[_part(name)] = _means(model.get_layer(name).kernel, channels)
     return [_matrix(readings) for readings in blocks.values() if any(len(means) > 1 for means in readings.values())]
 
 
@@ -51,20 +53,11 @@ def tap_strength(model: keras.Model) -> dict[str, np.ndarray]:
     return {layer.name: np.abs(layer.kernel.numpy().astype(np.float64)).mean(axis=(1, 2, 3, 4)) for layer in convolutions}
 
 
-def _origins(tensor) -> list[tuple[str, int]]:
-    """Who made the channels of a tensor, in their order: (layer, channels); what keeps channels apart is looked through."""
-    layer = tensor._keras_history.operation
-    if isinstance(layer, keras.layers.Concatenate):
-        return [origin for part in layer.input for origin in _origins(part)]
-    through = (keras.layers.BatchNormalization, keras.layers.ReLU, keras.layers.Dropout, keras.layers.GlobalAveragePooling3D)
-    return _origins(layer.input) if isinstance(layer, through) else [(layer.name, tensor.shape[-1])]
-
-
-def _means(kernel, origins: list[tuple[str, int]]) -> dict[str, float]:
+def _means(kernel, channels: dict[str, int]) -> dict[str, float]:
     """The mean absolute weight of a kernel (…, channels, filters) for the channels of each origin."""
-    ends = np.cumsum([channels for _, channels in origins])
+    ends = np.cumsum(list(channels.values()))
     pieces = np.split(np.abs(kernel.numpy().astype(np.float64)), ends[:-1], axis=-2)
-    return {_part(name): float(piece.mean()) for (name, _), piece in zip(origins, pieces, strict=True)}
+    return {_part(name): float(piece.mean()) for name, piece in zip(channels, pieces, strict=True)}
 
 
 def _matrix(readings: dict[str, dict[str, float]]) -> Connections:

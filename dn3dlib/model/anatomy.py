@@ -8,6 +8,8 @@ from math import prod
 import keras
 import numpy as np
 
+from dn3dlib.model.sketch import Layer, Sketch, layers_of, origins
+
 _DENSE = re.compile(r"block\d+_layer\d+_conv")  # the convolutions of `build_model` that make new maps
 _PART = re.compile(r"clips|stem|block\d+_layer\d+|transition\d+")  # how the names of `build_model` begin; the rest is the head
 _GRAPH = 4_500_000  # bytes of the graph for a convolution with its normalisation, forwards and backwards; measured, see `benchmarks/memory.py`
@@ -26,40 +28,40 @@ class LayerAnatomy:
     receptive_field: tuple[int, int, int]  # frames, rows and columns of the clip that one of its outputs can depend on
 
 
-def anatomy(model: keras.Model) -> list[LayerAnatomy]:
+def anatomy(network: keras.Model | Sketch) -> list[LayerAnatomy]:
     """The layers of a network in order, each as it is for one clip.
 
     Args:
-        model: of `build_model`; its layers stand in network order.
+        network: of `build_model`, or of `sketch_model`, which knows as much.
 
     Returns:
         A row for each layer, the input first. A convolution's operations count 2 · size³ · channels in · outputs (He and
         Sun 2015, *Convolutional Neural Networks at Constrained Time Cost*, equation 1, times two: additions count as well).
     """
     rows, fields = [], {}  # name → (receptive field, distance of two neighbours in the clip), each in t, y, x
-    for layer in model.layers:
-        field, step = _seen(layer, [fields[_maker(tensor).name] for tensor in _inputs(layer)], model.input.shape[1:4])
-        fields[layer.name] = field, step
-        shape = tuple(layer.output.shape[1:])
+    layers = layers_of(network).values()
+    clip = next(iter(layers)).shape[:3]
+    for layer in layers:
+        field, step = fields[layer.name] = _seen(layer, [fields[name] for name in layer.reads], clip)
         rows.append(
             LayerAnatomy(
                 name=layer.name,
-                kind=type(layer).__name__,
-                shape=shape,
-                parameters=sum(prod(variable.shape) for variable in layer.trainable_variables),
-                flops=_flops(layer, shape),
-                activations=prod(shape),
+                kind=layer.kind,
+                shape=layer.shape,
+                parameters=sum(map(prod, layer.weights)),
+                flops=2 * prod(layer.weights[0]) * prod(layer.shape[:-1]) if layer.kind in ("Conv3D", "Dense") else 0,
+                activations=prod(layer.shape),
                 receptive_field=field,
             )
         )
     return rows
 
 
-def parts(model: keras.Model) -> list[LayerAnatomy]:
+def parts(network: keras.Model | Sketch) -> list[LayerAnatomy]:
     """The rows of `anatomy` added up to parts: the clip, the stem, each dense layer, each transition, the head. Taught in notebook 03.
 
     Args:
-        model: of `build_model`.
+        network: of `build_model` or `sketch_model`.
 
     Returns:
         A row for each part, its shape and receptive field those of its last layer; the head's shape is that of the logits.
@@ -69,12 +71,12 @@ def parts(model: keras.Model) -> list[LayerAnatomy]:
         found = _PART.match(row.name)
         return found[0] if found else "head"
 
-    return [_added_up(name, list(rows)) for name, rows in groupby(anatomy(model), part)]
+    return [_added_up(name, list(rows)) for name, rows in groupby(anatomy(network), part)]
 
 
-def whole(model: keras.Model) -> LayerAnatomy:
+def whole(network: keras.Model | Sketch) -> LayerAnatomy:
     """The rows of `anatomy` added up to one; its shape and receptive field are those of the last layer. Taught in notebook 03."""
-    return _added_up("all", anatomy(model))
+    return _added_up("all", anatomy(network))
 
 
 def _added_up(name: str, rows: list[LayerAnatomy]) -> LayerAnatomy:
@@ -106,46 +108,29 @@ def field_by_experiment(model: keras.Model, name: str) -> tuple[int, int, int]:
     return tuple(int(np.ptp(places)) + 1 for places in touched)
 
 
-def connections(model: keras.Model) -> dict[str, tuple[str, ...]]:
+def connections(network: keras.Model | Sketch) -> dict[str, tuple[str, ...]]:
     """Who reads whom: for each layer that makes new maps, the layers whose maps it sees. Taught in notebook 03.
 
     It is read off the network by walking from layer to layer against the flow. Concatenations make nothing and are
     passed through: what they put together is what is seen. So is what happens to the maps on the way (BN, ReLU, a bottleneck).
 
     Args:
-        model: of `build_model`.
+        network: of `build_model` or `sketch_model`.
 
     Returns:
-        In network order, name → names: the input, which sees nothing; the last layer of the stem, of each dense layer
-        and of each transition; the last layer of all.
+        In network order, name → names: the input, which sees nothing; the last layer of the stem, the last convolution of
+        each dense layer, the last layer of each transition; the last layer of all.
     """
-    made = {source for layer in model.layers if isinstance(layer, keras.layers.Concatenate) for source in _sources(layer.output)}
-    made |= {model.layers[0].name, model.layers[-1].name}
+    layers = layers_of(network)
+    made = {made for layer in layers.values() if layer.kind == "Concatenate" for made in origins(layers, layer.name)}
+    made |= {next(iter(layers)), next(reversed(layers))}
     seen = {}
-    for layer in model.layers:
-        if layer.name in made:
-            before = _inputs(layer)
-            while before and not _joins(before[0]) and _maker(before[0]).name not in made:
-                before = _inputs(_maker(before[0]))
-            seen[layer.name] = tuple(source for tensor in before for source in _sources(tensor))
+    for name in (name for name in layers if name in made):
+        sources = origins(layers, name)
+        while len(sources) == 1 and sources[0] not in made:
+            sources = origins(layers, sources[0])
+        seen[name] = tuple(sources)
     return seen
-
-
-def _sources(tensor) -> list[str]:
-    """The layers whose maps stand in a tensor, in order."""
-    return [name for part in _inputs(_maker(tensor)) for name in _sources(part)] if _joins(tensor) else [_maker(tensor).name]
-
-
-def _joins(tensor) -> bool:
-    return isinstance(_maker(tensor), keras.layers.Concatenate)
-
-
-def _maker(tensor):
-    return tensor._keras_history.operation
-
-
-def _inputs(layer) -> list:
-    return [] if isinstance(layer, keras.layers.InputLayer) else _list(layer.input)
 
 
 @dataclass(frozen=True)
@@ -164,7 +149,7 @@ class TrainingMemory:
         return max(0, (free - self.fixed) // self.per_clip)
 
 
-def training_memory(model: keras.Model, bytes_of_number: int = 4, recompute: bool = False) -> TrainingMemory:
+def training_memory(network: keras.Model | Sketch, bytes_of_number: int = 4, recompute: bool = False) -> TrainingMemory:
     """Estimate the memory of training before it starts.
 
     On the way back each convolution needs its input and each batch normalisation its own: those are kept, twice what the
@@ -172,11 +157,11 @@ def training_memory(model: keras.Model, bytes_of_number: int = 4, recompute: boo
     which prints both: within a quarter at depth 40 and 100.
 
     Args:
-        model: of `build_model`.
+        network: of `build_model` or `sketch_model`.
         bytes_of_number: of the maps: 4 for float32, 2 for bfloat16 and float16.
         recompute: as `train.recompute`.
     """
-    rows = anatomy(model)
+    rows = anatomy(network)
     largest = max(row.activations for row in rows)
     seen = [row for row in rows if row.kind == "BatchNormalization"]
     new = [row for row in rows if row.kind == "Conv3D" and _DENSE.fullmatch(row.name)]
@@ -185,36 +170,18 @@ def training_memory(model: keras.Model, bytes_of_number: int = 4, recompute: boo
         kept = 2 * outside + sum(row.activations for row in new) + 4 * largest
     else:
         kept = 2 * sum(row.activations for row in seen) + 2 * largest
-    numbers = sum(prod(variable.shape) for variable in model.trainable_variables)
+    numbers = sum(row.parameters for row in rows)
     waiting = 5 * 4 * rows[0].activations  # batches that have been read and wait, float32
     return TrainingMemory(fixed=5 * 4 * numbers + _GRAPH * len(seen), per_clip=bytes_of_number * kept + waiting)
 
 
-def _list(value) -> list:
-    return value if isinstance(value, list) else [value]
-
-
-def _flops(layer, shape: tuple[int, ...]) -> int:
-    if isinstance(layer, keras.layers.Conv3D):
-        return 2 * prod(layer.kernel.shape) * prod(shape[:3])
-    if isinstance(layer, keras.layers.Dense):
-        return 2 * prod(layer.kernel.shape)
-    return 0
-
-
-def _seen(layer, inputs: list[tuple], clip: tuple[int, ...]) -> tuple[tuple, tuple]:
+def _seen(layer: Layer, inputs: list[tuple], clip: tuple[int, ...]) -> tuple[tuple, tuple]:
     """Receptive field and step after a layer, from those of its inputs; a field is never larger than the clip."""
     if not inputs:
         return (1, 1, 1), (1, 1, 1)
     fields, steps = zip(*inputs, strict=True)
     field, step = tuple(map(max, *fields)) if len(fields) > 1 else fields[0], steps[0]
-    if isinstance(layer, keras.layers.GlobalAveragePooling3D):
-        return tuple(clip), step
-    if isinstance(layer, keras.layers.Conv3D):
-        size = layer.kernel_size
-    elif isinstance(layer, keras.layers.AveragePooling3D):
-        size = layer.pool_size
-    else:
-        return field, step
-    grown = (f + (n - 1) * s for f, n, s in zip(field, size, step, strict=True))
+    if layer.kind == "GlobalAveragePooling3D":
+        return clip, step
+    grown = (f + (n - 1) * s for f, n, s in zip(field, layer.size, step, strict=True))
     return tuple(map(min, grown, clip)), tuple(s * n for s, n in zip(step, layer.strides, strict=True))

@@ -4,7 +4,6 @@ What is built here is what is saved and exported: `keras.models.load_model` read
 """
 
 import keras
-from keras import layers
 
 from dn3dlib.config import ModelConfig
 from dn3dlib.errors import ConfigError
@@ -27,42 +26,55 @@ def build_model(config: ModelConfig, clip_shape: tuple[int, int, int, int], num_
 
     Source: Gu 2017, sections 4.1 to 4.3; the shape of each part is the table of the thesis's own code.
     """
-    _check_shape(config, clip_shape, num_classes)
-    clips = keras.Input(shape=clip_shape, name="clips")
-    x = _stem(clips, config)
-    for block in range(1, config.blocks + 1):
-        for layer in range(1, config.layers_per_block + 1):
-            x = _dense_layer(x, config, name=f"block{block}_layer{layer}")
-        if block < config.blocks:
-            x = _transition(x, config, block)
-    x = _batch_norm(x, config, "head_bn")
-    x = layers.ReLU(name="head_relu")(x)
-    x = layers.GlobalAveragePooling3D(name="head_pool")(x)
-    logits = layers.Dense(num_classes, kernel_initializer="glorot_uniform", dtype="float32", name="logits")(x)
+    clips, logits = lay_out(keras.layers, config, clip_shape, num_classes)
     return keras.Model(clips, logits, name=f"densenet3d_{config.variant}{'_bc' if config.bottleneck else ''}")
 
 
-def _stem(x, config: ModelConfig):
+def lay_out(layers, config: ModelConfig, clip_shape: tuple[int, int, int, int], num_classes: int) -> tuple:
+    """Lay out the network from its input to its logits, and give both.
+
+    Args:
+        layers: `keras.layers`, or what makes layers of the same names and writes them down (`sketch.Sketch`).
+        config, clip_shape, num_classes: as of `build_model`.
+
+    Raises:
+        ConfigError: as `build_model` does.
+    """
+    _check_shape(config, clip_shape, num_classes)
+    clips = layers.Input(shape=clip_shape, name="clips")
+    x = _stem(layers, clips, config)
+    for block in range(1, config.blocks + 1):
+        for layer in range(1, config.layers_per_block + 1):
+            x = _dense_layer(layers, x, config, name=f"block{block}_layer{layer}")
+        if block < config.blocks:
+            x = _transition(layers, x, config, block)
+    x = _batch_norm(layers, x, config, "head_bn")
+    x = layers.ReLU(name="head_relu")(x)
+    x = layers.GlobalAveragePooling3D(name="head_pool")(x)
+    return clips, layers.Dense(num_classes, kernel_initializer="glorot_uniform", dtype="float32", name="logits")(x)
+
+
+def _stem(layers, x, config: ModelConfig):
     """The first convolution, 2k filters: general keeps the resolution, lite leaves a quarter of it in y and x."""
     if config.variant == "general":
-        return _conv(x, 2 * config.growth_rate, 3, name="stem_conv")
-    x = _conv(x, 2 * config.growth_rate, 7, strides=(1, 2, 2), name="stem_conv")
+        return _conv(layers, x, 2 * config.growth_rate, 3, name="stem_conv")
+    x = _conv(layers, x, 2 * config.growth_rate, 7, strides=(1, 2, 2), name="stem_conv")
     return layers.AveragePooling3D(3, strides=(1, 2, 2), padding="same", name="stem_pool")(x)
 
 
-def _dense_layer(x, config: ModelConfig, name: str):
+def _dense_layer(layers, x, config: ModelConfig, name: str):
     """concat(x, H(x)): k new maps from all maps before them, with bottleneck by way of 4k maps."""
     new = x
     if config.bottleneck:
-        new = _composite(new, config, 4 * config.growth_rate, 1, f"{name}_bottleneck")
-    new = _composite(new, config, config.growth_rate, 3, name)
+        new = _composite(layers, new, config, 4 * config.growth_rate, 1, f"{name}_bottleneck")
+    new = _composite(layers, new, config, config.growth_rate, 3, name)
     return layers.Concatenate(name=f"{name}_concat")([x, new])
 
 
-def _transition(x, config: ModelConfig, block: int):
+def _transition(layers, x, config: ModelConfig, block: int):
     """Between two blocks: compress the channels, pool the volume."""
     kept = int(x.shape[-1] * config.compression) if config.bottleneck else x.shape[-1]
-    x = _composite(x, config, kept, 1, f"transition{block}")
+    x = _composite(layers, x, config, kept, 1, f"transition{block}")
     pool, padding = _transition_pool(config, block)
     return layers.AveragePooling3D(pool, strides=pool, padding=padding, name=f"transition{block}_pool")(x)
 
@@ -73,19 +85,19 @@ def _transition_pool(config: ModelConfig, block: int) -> tuple[tuple[int, int, i
     return ((1, 2, 2) if block == 1 else (2, 2, 2)), "valid"  # the first keeps all frames
 
 
-def _composite(x, config: ModelConfig, filters: int, size: int, name: str):
+def _composite(layers, x, config: ModelConfig, filters: int, size: int, name: str):
     """H(filters, size): batch normalisation, ReLU, convolution, dropout (Huang et al. 2017, "Composite function")."""
-    x = _batch_norm(x, config, f"{name}_bn")
+    x = _batch_norm(layers, x, config, f"{name}_bn")
     x = layers.ReLU(name=f"{name}_relu")(x)
-    x = _conv(x, filters, size, name=f"{name}_conv")
+    x = _conv(layers, x, filters, size, name=f"{name}_conv")
     return layers.Dropout(config.dropout, name=f"{name}_dropout")(x) if config.dropout else x
 
 
-def _batch_norm(x, config: ModelConfig, name: str):
+def _batch_norm(layers, x, config: ModelConfig, name: str):
     return layers.BatchNormalization(momentum=config.bn_momentum, epsilon=config.bn_epsilon, name=name)(x)
 
 
-def _conv(x, filters: int, size: int, name: str, strides=1):
+def _conv(layers, x, filters: int, size: int, name: str, strides=1):
     return layers.Conv3D(
         filters, size, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
     )(x)

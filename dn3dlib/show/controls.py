@@ -36,8 +36,8 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
     are one thing more to wait for.
 
     Args:
-        draw: takes a value for each control, by name; gives a `Picture` of `show.figures`, or a tuple: tables or players as HTML,
-            which stand above it, then the Picture. Where it raises a Dn3dError, its sentence stands above the last picture.
+        draw: takes a value for each control, by name; gives a `Picture` of `show.figures` or a `Drawing` of `show.svg`, or a tuple:
+            tables or players as HTML, which stand above it, then the Picture or Drawing. Where it raises a Dn3dError, its sentence stands above the last picture.
         controls: name → (value at the start, lowest, highest) for a slider of whole numbers, a bool for a box, or a list
             of the choices, the first of them chosen.
 
@@ -45,7 +45,7 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
         A widget, for the end of a cell.
     """
     widgets = {name: control(name, start) for name, start in controls.items()}
-    words, image = HTML(), HTML()
+    words, image = HTML(), HTML()  # not an Image: that has no place for words
 
     def redraw(_=None) -> None:
         try:
@@ -55,7 +55,7 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
             return
         *tables, picture = shown if isinstance(shown, tuple) else (shown,)
         words.value = "".join(table.data for table in tables)
-        image.value = _as_html(picture)
+        image.value = image_html(*picture.file(), picture.alt)
 
     for widget in widgets.values():
         widget.observe(redraw, "value")
@@ -63,19 +63,19 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
     return opened(VBox([*widgets.values(), words, image]))
 
 
-def _as_html(picture) -> str:
-    """The picture as HTML: in its own size, and with its words, for which ipywidgets' Image has no place."""
-    data = base64.b64encode(picture.png(small=False)).decode("ascii")
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(picture.alt)}" style="max-width:100%">'
+def image_html(kind: str, data: bytes, alt: str, form: str = 'style="max-width:100%"') -> str:
+    """A picture of a format such as png in the page, with words for who cannot see it. Decoded at once: nothing flickers when it changes."""
+    source = base64.b64encode(data).decode("ascii")
+    return f'<img src="data:image/{kind};base64,{source}" alt="{html.escape(alt)}" decoding="sync" {form}>'
 
 
 def control(name: str, start: tuple[int, int, int] | bool | list) -> Widget:
-    """A slider (drawn when it is let go), a box or a list, as `with_controls` describes them."""
+    """A slider (followed while it is dragged), a box or a list, as `with_controls` describes them."""
     if isinstance(start, bool):
         return Checkbox(start, description=name)
     if isinstance(start, list):
         return Dropdown(options=start, description=name)
-    return IntSlider(*start, description=name, continuous_update=False)
+    return IntSlider(*start, description=name)
 
 
 def opened(widget: Widget) -> Widget:

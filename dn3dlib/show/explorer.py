@@ -1,6 +1,5 @@
 """Explorers: widgets that answer at once to a moved slider or a click. They show what has been computed before."""
 
-import base64
 import html
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from dn3dlib.config import nearest
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError, Dn3dError
 from dn3dlib.show import drawings
-from dn3dlib.show.controls import Clickable, opened
+from dn3dlib.show.controls import Clickable, image_html, opened
 from dn3dlib.show.figures import ACCENT
 from dn3dlib.show.inside import coloured
 from dn3dlib.show.mistakes import cell_rows, cell_strips, fullest_mistake, sequence_frames
@@ -86,7 +85,7 @@ def confusion_explorer(data: DataSet, report: dict) -> VBox:
         several = "s, the surest" * (len(rows) > 1) or ","
         words = f"{choice}: {len(rows)} sequence{several} with probability {max(surest['probabilities']):.2f}"
         name = surest["sequence"]
-        return _Chosen(words, _img(strips.png(small=False), strips.alt), sequence_frames(data, name), name)
+        return _Chosen(words, image_html(*strips.file(), strips.alt), sequence_frames(data, name), name)
 
     return _choosing(drawings.matrix(report), drawings.cell_name(*fullest_mistake(report)), shown)
 
@@ -144,14 +143,14 @@ def _moment(frames: np.ndarray, film: np.ndarray, centres: np.ndarray, time: int
     place = int(np.abs(centres - time).argmin())
     words = f"{name}: map {place} of 0 to {len(film) - 1}, centred on frame {centres[place]:g} of the clip"
     large = _LARGE, round(_LARGE * frames.shape[1] / frames.shape[2])
-    clip_now = _figure(_img(_png(frames[time]), f"frame {time} of the clip", large), f"clip: frame {time} of 0 to {len(frames) - 1}")
-    map_now = _figure(_img(_png(colours[place]), words, large), words)
+    clip_now = _figure(_hard(frames[time], f"frame {time} of the clip", large), f"clip: frame {time} of 0 to {len(frames) - 1}")
+    map_now = _figure(_hard(colours[place], words, large), words)
     ramp = ",".join(f"rgb({r},{g},{b})" for r, g, b in coloured(np.linspace(0, 1, 9)))
     bar = f'<span style="display:inline-block;width:120px;height:12px;vertical-align:middle;background:linear-gradient(to right,{ramp})"></span>'
     low, high = film.min(), film.max()
     scale = f"lowest value of this unit in the clip {low:.2f} {bar} {high:.2f} highest" if low < high else f"this unit is silent: {low:.2f} everywhere"
     strips = _strip(frames, np.arange(len(frames)), time, len(frames)), _strip(colours, centres, place, len(frames))
-    rows = "".join(f"<div>{_img(_png(strip), f'{kind} at all times')}</div>" for strip, kind in zip(strips, ("the clip", "the map"), strict=True))
+    rows = "".join(f"<div>{image_html('png', _png(strip), f'{kind} at all times')}</div>" for strip, kind in zip(strips, ("the clip", "the map"), strict=True))
     return (
         f'<div style="background:white;color:black;padding:8px;line-height:1.4"><div style="display:flex;flex-wrap:wrap;gap:12px">{clip_now}{map_now}</div>'
         f"<div>{scale}</div>{rows}</div>"
@@ -177,11 +176,9 @@ def _png(picture: np.ndarray) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1].tobytes()
 
 
-def _img(png: bytes, alt: str, size: tuple[int, int] | None = None) -> str:
-    """A picture in the page; with a size in pixels its own pixels are shown hard. Decoded at once: nothing flickers when it changes."""
-    form = f'width="{size[0]}" height="{size[1]}" style="image-rendering:pixelated"' if size else 'style="max-width:100%"'
-    data = base64.b64encode(png).decode("ascii")
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" decoding="sync" {form}>'
+def _hard(picture: np.ndarray, alt: str, size: tuple[int, int]) -> str:
+    """A picture, uint8 (height, width, 1 or 3), in the page in a size in pixels, so that its own pixels are seen."""
+    return image_html("png", _png(picture), alt, f'width="{size[0]}" height="{size[1]}" style="image-rendering:pixelated"')
 
 
 def _figure(image: str, words: str) -> str:
