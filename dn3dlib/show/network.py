@@ -19,7 +19,7 @@ from dn3dlib.model.anatomy import anatomy, connections, parts, whole
 from dn3dlib.model.sketch import sketch_model
 from dn3dlib.show.controls import with_controls
 from dn3dlib.show.figures import DPI, GREY, LINE_STYLES, WIDTH, Picture, tidy
-from dn3dlib.show.svg import Drawing, element, number, sheet, text
+from dn3dlib.show.svg import Drawing, element, hatched, number, sheet, text
 from dn3dlib.show.tables import table
 
 # Okabe and Ito's colours, and a hatch that says the same once more.
@@ -110,7 +110,7 @@ def draw_network(network) -> Drawing:
     scale = min(0.84 * slot / (width + depth * _OBLIQUE[0]), 110 / (height + depth * _OBLIQUE[1]))
     arcs = min(115, 30 + 13 * slots)  # height of the widest
     readers = [block[0] for block in blocks[1:]] + [list(links)[-1]]
-    floor, before, parts = 0, "", [_patterns()]
+    floor, before, parts = 0, "", [hatched(kind, colour, sign) for kind, (colour, sign) in _HATCHES.items()]
     for place, (block, reader) in enumerate(zip(blocks, readers, strict=True)):
         tallest = arcs + _size(shapes[block[0]], scale)[1]
         top = floor + 50 * (place > 0)
@@ -222,16 +222,6 @@ class _Row:
         colours = colormaps["viridis"](np.linspace(0, 0.88, max(end for _, end in pairs)))
         for start, arcs in curves.items():
             self.parts.append(element("path", d="".join(arcs), fill="none", stroke=to_hex(colours[start - 1]), stroke_width=1.5, **style))
-
-
-def _patterns() -> str:
-    """The hatches of the boxes, to be named in `fill`."""
-    size = {"width": 6, "height": 6}
-    drawn = [
-        element("pattern", element("rect", fill=colour, **size) + sign, id=kind, patternUnits="userSpaceOnUse", **size)
-        for kind, (colour, sign) in _HATCHES.items()
-    ]
-    return element("defs", "".join(drawn))
 
 
 def _blocks(links: dict[str, tuple[str, ...]]) -> list[list[str]]:

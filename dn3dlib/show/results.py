@@ -7,7 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dn3dlib.model.anatomy import parts, whole
+from dn3dlib.show import svg
 from dn3dlib.show.figures import COLOURS, GREY, LINE, LINE_STYLES, Picture, tidy
+from dn3dlib.show.svg import Drawing
 
 _CURVES = {
     "loss in nats": {"train_loss": "training clips", "validation_loss": "validation clips"},
@@ -17,6 +19,9 @@ _CURVES = {
         "validation_sequence_accuracy": "validation sequences",
     },
 }
+_ONE = 400  # pixels, the length of a bar of probability 1
+# What tells bars apart without colours: nothing, strokes, dots.
+_SIGNS = "", "<path d='M0 6L6 0' stroke='white' stroke-width='1.5'/>", "<circle cx='3' cy='3' r='1.4' fill='white'/>"
 _MOST_WITH_NUMBERS = 20  # classes; beyond, numbers in the cells would not be legible
 
 
@@ -166,7 +171,7 @@ def vote_of_clips(probabilities, vote, classes) -> Picture:
     return _done(figure, f"probabilities of {len(classes)} classes for each of {len(probabilities)} clips; the highest in their mean – {_top(vote, classes)}")
 
 
-def class_probabilities(rows: dict, classes, shown: str = "") -> Picture:
+def class_probabilities(rows: dict, classes, shown: str = "") -> Drawing:
     """How sure a network is of each class, a bar each, for one clip or two or three beside each other. Taught in notebook 00.
 
     Args:
@@ -174,19 +179,24 @@ def class_probabilities(rows: dict, classes, shown: str = "") -> Picture:
         classes: n names.
         shown: the class that is really seen, marked with an arrow; "": not known.
     """
-    figure, ax = plt.subplots(figsize=(7, 1.2 + 0.36 * len(classes)), dpi=80, facecolor="white", layout="constrained")
-    height = 0.8 / len(rows)
-    for place, ((name, row), colour, hatch) in enumerate(zip(rows.items(), COLOURS, ("", "//", ".."), strict=False)):
-        y = np.arange(len(classes)) - 0.4 + height * (place + 0.5)
-        bars = ax.barh(y, row, height, label=name, color=colour, hatch=hatch, edgecolor="white")
-        ax.bar_label(bars, fmt="%.2f", padding=3, fontsize="small")
-    ax.set_yticks(range(len(classes)), [f"▶ {name}" if name == shown else name for name in classes])
-    ax.invert_yaxis()
-    ax.set(xlim=(0, 1.1), xlabel="probability" + (" (▶: what is really seen)" if shown else ""))
-    tidy(ax)
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    names = [f"▶ {name}" if name == shown else name for name in classes]
+    thick = {1: 20, 2: 12, 3: 9}[len(rows)]
+    left, top, step = 24 + 7 * max(map(len, names)), 14 + 20 * len(rows), 10 + thick * len(rows)
+    bottom = top + step * len(classes)
+    parts = [svg.element("path", d=f"M{left} {top}V{bottom}H{left + _ONE}", fill="none", stroke=GREY)]
+    parts += [svg.text(f"{tenths / 10:.1f}", left + _ONE * tenths / 10, bottom + 16, 11) for tenths in range(0, 11, 2)]
+    parts.append(svg.text("probability" + (" (▶: what is really seen)" if shown else ""), left + _ONE / 2, bottom + 34, 12))
+    parts += [svg.text(name, left - 8, top + step * (place + 0.5) + 4, 12, text_anchor="end") for place, name in enumerate(names)]
+    for row, ((name, shares), colour, sign) in enumerate(zip(rows.items(), COLOURS, _SIGNS, strict=False)):
+        fill = f"url(#row{row})"
+        parts += [svg.hatched(f"row{row}", colour, sign), svg.element("rect", x=left, y=8 + 20 * row, width=20, height=12, fill=fill)]
+        parts.append(svg.text(name, left + 28, 18 + 20 * row, 12, text_anchor="start"))
+        for place, share in enumerate(shares):
+            y, length = top + step * place + 5 + thick * row, _ONE * share
+            parts.append(svg.element("rect", class_=f"row{row}", x=left, y=y, width=length, height=thick - 1, fill=fill))
+            parts.append(svg.text(f"{share:.2f}", left + length + 5, y + thick / 2 + 3, 10, text_anchor="start"))
     highest = "; ".join(f"{name}: {_top(row, classes)}" for name, row in rows.items())
-    return _done(figure, f"probabilities of {len(classes)} classes; the highest – {highest}")
+    return svg.sheet(left + _ONE + 60, bottom + 44, parts, f"probabilities of {len(classes)} classes; the highest – {highest}")
 
 
 def _top(probabilities, classes) -> str:

@@ -45,6 +45,12 @@ def text(words: str, x: float, y: float, size: float, **attributes) -> str:
     return element("text", html.escape(words), x=x, y=y, font_size=size, **{"text_anchor": "middle", **attributes})
 
 
+def hatched(name: str, colour: str, sign: str) -> str:
+    """A pattern of 6×6 pixels, the sign on the colour, to be named in `fill` as url(#name)."""
+    size = {"width": 6, "height": 6}
+    return element("pattern", element("rect", fill=colour, **size) + sign, id=name, patternUnits="userSpaceOnUse", **size)
+
+
 def number(value: float) -> str:
     """To a tenth of a pixel: one drawing is one text on every machine."""
     return f"{round(float(value), 1):g}"
