@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from page import Page
 
 from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig
 from dn3dlib.data.catalog import Catalog
@@ -116,6 +117,14 @@ def papermill(tmp_path):
         return subprocess.run(command, cwd=ROOT, env=os.environ | homes, capture_output=True, text=True, timeout=500)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def cell():
+    """A kernel that is asked as a page asks it: a function of code and a cell's id, see `page.Page`."""
+    page = Page()
+    yield page
+    page.close()
 
 
 @pytest.fixture

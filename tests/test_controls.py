@@ -1,11 +1,8 @@
 """Sliders and drawings to click: they draw anew, and a cell that runs again leaves nothing of its earlier runs."""
 
 import json
-import textwrap
 
 import numpy as np
-import pytest
-from jupyter_client.manager import start_new_kernel
 
 from dn3dlib.show import controls, figures
 from dn3dlib.show.controls import with_controls
@@ -16,32 +13,6 @@ from IPython import get_ipython
 gc.collect()
 print(len(get_ipython().kernel.comm_manager.comms), psutil.Process().memory_info().rss // 1_000_000)
 """
-
-
-@pytest.fixture(scope="module")
-def cell():
-    """A function that runs code in a kernel as JupyterLab would run the cell of that id, and gives what it prints."""
-    manager, client = start_new_kernel(kernel_name="python3")
-
-    def run(source: str, cell_id: str = "") -> str:
-        message = client.session.msg("execute_request", {"code": textwrap.dedent(source), "silent": False, "store_history": True,
-                                                         "user_expressions": {}, "allow_stdin": False, "stop_on_error": True})  # fmt: skip
-        message["metadata"] = {"cellId": cell_id} if cell_id else {}
-        client.shell_channel.send(message)
-        printed = ""
-        while True:
-            answer = client.get_iopub_msg(timeout=120)
-            if answer["parent_header"].get("msg_id") != message["header"]["msg_id"]:
-                continue
-            if answer["msg_type"] == "stream":
-                printed += answer["content"]["text"]
-            assert answer["msg_type"] != "error", "\n".join(answer["content"].get("traceback", []))
-            if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
-                return printed
-
-    yield run
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
 
 
 def test_a_slider_draws_anew():
