@@ -56,10 +56,10 @@ def lines_of(picture: ElementTree.Element, **attributes: str) -> list[str]:
 
 
 def test_its_words_hold_every_figure():
-    board = Board(4, 2, rows(1), rows(2), "the other", state="Training.")
+    board = Board(4, 2, rows(1), rows(2), "the other", state="Training")
     board.add(a_moment(2, 3))
     assert board.words() == [
-        "Training.",
+        "Training",
         "Epoch 2 of 4 · step 3 of 10 · loss 0.750 · clip accuracy 0.50 · learning rate 0.0125 · 88.2 clips/s · 1 min 23 s left",
         "epoch 1: loss 2.000, clip accuracy 0.50; validation loss 0.500, sequence accuracy 0.50",
         "the other, epoch 1: loss 2.000, clip accuracy 0.50; validation loss 0.500, sequence accuracy 0.50",
@@ -83,7 +83,7 @@ def test_curves_of_training_and_validation_in_two_panels():
 def test_an_earlier_run_is_dashed_and_grey_and_in_the_legend():
     words = "".join(drawn(Board(4, 2, rows(1), rows(6), "quick & <old>")).itertext())
     assert "quick & <old>, same markers" in words and "validation sequences" in words
-    dashed = lines_of(drawn(Board(4, 2, rows(1), rows(6), "old")), stroke="#767676")
+    dashed = lines_of(drawn(Board(4, 2, rows(1), rows(6), "old")), stroke="#5A5A5A")
     assert [line.count(",") for line in dashed] == [6] * 5
     xs = [float(point.strip("ML").split(",")[0]) for point in dashed[0].split()]
     assert max(xs) < 318, "its six epochs have room, though this run has four"
@@ -96,6 +96,7 @@ def test_the_trace_of_an_epoch_grows_begins_anew_and_stays_short():
         board.add(a_moment(1, step, loss=math.nan if step == 4 else 0.5))
     trace = lines_of(drawn(board), stroke_width="1.2")
     assert [line.count(",") for line in trace] == [9, 10], "a loss that is no number is left out"
+    board.finish_epoch(rows(1))
     board.add(a_moment(2, 1))
     assert len(board.trace) == 1
     for _ in range(1000):
@@ -161,14 +162,14 @@ def test_as_under_papermill_lines_and_one_picture(training):
     printed = training.cell("history = go('plain', 2)")
     assert printed.count("epoch 1: loss") == 1 and printed.count("epoch 2: loss") == 1
     ((last,),) = boards(training.cell)
-    assert "Finished." in last and "an &lt;earlier&gt; run" in last and not training.cell.opened
+    assert "Finished" in last and "an &lt;earlier&gt; run" in last and not training.cell.opened
 
 
 def test_on_a_page_one_board_grows_and_stays_as_plain_html(training):
     printed = training.cell("history = go('page', 3)", "one")
     assert "epoch 1: loss" not in printed
     (texts,) = boards(training.cell)
-    assert len(texts) >= 3 and "<b>Finished.</b>" in texts[-1] and "epoch 3: loss" in texts[-1]
+    assert len(texts) >= 3 and "<b>Finished</b>" in texts[-1] and "epoch 3: loss" in texts[-1]
     kept = [shown[-1] for shown in training.cell.shown.values()]
     assert not [data for data in kept if "application/vnd.jupyter.widget-view+json" in data], "no widget stays in the saved notebook"
 
@@ -189,7 +190,7 @@ def test_a_stop_ends_the_training_and_the_next_cell_has_the_history(training, wa
     printed = training.cell(f"history = go('{way}', 60)", "stop", stop_when_it_trains)
     assert pressed and "go on with --resume" in printed
     (texts,) = boards(training.cell)
-    assert "Stopped. What was learned is saved" in texts[-1]
+    assert "<b>Stopped: what was learned is saved" in texts[-1]
     epochs = int(training.cell("print(len(history))", "next"))
     assert 1 <= epochs < 60 and len(Run.open(training.folder + way).history()) == epochs
     resumed = training.cell(f"print(len(resume({training.folder + way!r}, observers=(LiveBoard(),))))", "more", stop_at_once(training.cell))

@@ -17,7 +17,7 @@ _PANELS = {
     "loss in nats": {"train_loss": "train", "validation_loss": "validation"},
     "accuracy": {"train_clip_accuracy": "train", "validation_clip_accuracy": "validation", "validation_sequence_accuracy": "sequence"},
 }
-_GREY, _TEXT, _RULE = "#767676", "#222222", "#dddddd"  # on the board's own white: a dark page does no harm
+_GREY, _TEXT, _RULE = "#5A5A5A", "#222222", "#dddddd"  # on the board's own white: a dark page does no harm
 _WIDTH, _HEIGHT = 760, 290  # of the picture; what follows is in its units
 _LEFT, _TOP, _WIDE, _HIGH = 46, 26, 318, 176  # of the first panel's field
 _MARGIN = 6  # inside a field: markers at its edge are whole
@@ -35,17 +35,20 @@ class Board:
     against: Sequence[dict] = ()  # the earlier run's
     name: str = ""  # of the earlier run
     moment: Moment | None = None
-    state: str = ""  # what is going on, a sentence
+    state: str = ""  # what is going on, in a few words without a full stop
     trace: list[tuple[float, float, float]] = field(default_factory=list)  # this epoch's moments: place, loss, accuracy
 
     def add(self, moment: Moment) -> None:
-        """Go on with this epoch's trace, or begin that of another."""
-        if self.moment and moment.epoch != self.moment.epoch:
-            self.trace.clear()
+        """Go on with this epoch's trace."""
         self.moment = moment
         self.trace.append((moment.epoch - 1 + moment.step / moment.steps, moment.loss, moment.clip_accuracy))
         if len(self.trace) > _MOST_TRACED:
             del self.trace[1::2]
+
+    def finish_epoch(self, history: list[dict]) -> None:
+        """A point of the curves takes the place of the trace."""
+        self.history = history
+        self.trace.clear()
 
     def words(self) -> list[str]:
         """All figures, in sentences: how far it is, the last validation, and the earlier run then."""
@@ -73,7 +76,7 @@ class Board:
             self._panel(_Field(_LEFT + place * (_WIDTH // 2), longest, top), title, columns, guess[place], place + 1)
             for place, ((title, columns), top) in enumerate(zip(_PANELS.items(), tops, strict=True))
         ]
-        said = html.escape("Curves of loss and accuracy over epochs. " + " ".join(self.words()), quote=True)
+        said = html.escape(". ".join(["Curves of loss and accuracy over epochs", *self.words()]), quote=True)
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%" role="img" aria-label="{said}"'
         return f'{head} font-family="sans-serif" font-size="12" fill="{_TEXT}">{"".join(panels)}{self._legend()}</svg>'
 
@@ -88,9 +91,9 @@ class Board:
         level = place.y(guess)
         inside = [f'<line x1="0" x2="{_WIDE}" y1="{level:.1f}" y2="{level:.1f}" stroke="{_GREY}" stroke-dasharray="1 4"/>']
         for column, style in columns.items():
-            inside.append(place.curve(_points(self.against, column), _GREY, _STYLES[style][2], dashed=True))
-        for column, style in columns.items():
             inside.append(place.curve(_points(self.history, column), *_STYLES[style][1:]))
+        for column, style in columns.items():  # above the others, and thinner: seen even where both are the same
+            inside.append(place.curve(_points(self.against, column), _GREY, _STYLES[style][2], dashed=True))
         running = place.path([(row[0], row[traced]) for row in self.trace])
         inside.append(f'<path d="{running}" fill="none" stroke="{_STYLES["train"][1]}" stroke-width="1.2"/>')
         return place.around(title, "".join(inside))

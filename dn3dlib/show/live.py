@@ -14,9 +14,9 @@ from dn3dlib.train.observer import EVERY, Moment, Observer
 from dn3dlib.train.runs import Run
 
 _ENDINGS = {
-    "finished": "Finished.",
-    "stopped": "Stopped. What was learned is saved; resume(run_path) goes on from there.",
-    "failed": "Ended by an error; the last good checkpoint is kept.",
+    "finished": "Finished",
+    "stopped": "Stopped: what was learned is saved, and resume(run_path) goes on from there",
+    "failed": "Ended by an error; the last good checkpoint is kept",
 }
 _STOPPING = "stopping after this step…"
 
@@ -35,7 +35,7 @@ class LiveBoard(Observer):
         self._against, self._name = against, name
 
     def start(self, run: Run, history: list[dict], stop: threading.Event) -> None:
-        self._board = Board(run.train.epochs, len(run.classes), history, self._against, self._name, state="The first step takes longest.")
+        self._board = Board(run.train.epochs, len(run.classes), history, self._against, self._name, state="Starting: the first step takes longest")
         self._stop, self._drawn, self._picture = stop, float("-inf"), None
         if on_a_page():
             button = Button(description="■ Stop", tooltip="end the training cleanly after the current step")
@@ -49,7 +49,7 @@ class LiveBoard(Observer):
         self._redraw()
 
     def epoch(self, history: list[dict]) -> None:
-        self._board.history = history
+        self._board.finish_epoch(history)
         if self._picture is None:
             print(row_in_words(history[-1]))
         self._redraw()
@@ -68,7 +68,7 @@ class LiveBoard(Observer):
         if self._picture is None or now - self._drawn < EVERY:
             return
         self._drawn = now
-        self._board.state = _STOPPING if self._stop.is_set() else "Training."
+        self._board.state = _STOPPING if self._stop.is_set() else "Training"
         self._picture.update(self._bundle(), raw=True)
 
     def _bundle(self) -> dict[str, str]:
