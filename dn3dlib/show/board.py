@@ -64,7 +64,7 @@ class Board:
         """The card: words, then the two panels."""
         first, *others = (html.escape(line) for line in self.words())
         lines = "".join(f"<div>{line}</div>" for line in (f"<b>{first}</b>", *others))
-        style = f"background:white;color:{_TEXT};padding:8px 12px;max-width:{_WIDTH}px;font-variant-numeric:tabular-nums"
+        style = f"background:white;color:{_TEXT};padding:8px 12px;max-width:{_WIDTH}px;font-size:13px;font-variant-numeric:tabular-nums"
         return f'<div style="{style}">{lines}{self.svg()}</div>'
 
     def svg(self) -> str:

@@ -18,7 +18,7 @@ _ENDINGS = {
     "stopped": "Stopped: what was learned is saved, and resume(run_path) goes on from there",
     "failed": "Ended by an error; the last good checkpoint is kept",
 }
-_STOPPING = "stopping after this step…"
+_STOPPING = "Stopping after this step…"
 
 
 class LiveBoard(Observer):
@@ -38,7 +38,7 @@ class LiveBoard(Observer):
         self._board = Board(run.train.epochs, len(run.classes), history, self._against, self._name, state="Starting: the first step takes longest")
         self._stop, self._drawn, self._picture = stop, float("-inf"), None
         if on_a_page():
-            button = Button(description="■ Stop", tooltip="end the training cleanly after the current step")
+            button = Button(description="■ Stop", tooltip="end the training cleanly after the current step", layout={"width": "max-content"})
             self._button = heard_while_its_cell_runs(opened(button))
             self._button.on_click(self._on_click)
             self._place = display(self._button, display_id=True)
