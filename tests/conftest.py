@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from jupyter_client.manager import start_new_kernel
+from page import Page
 
 from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig
 from dn3dlib.data.catalog import Catalog
@@ -120,6 +120,14 @@ def papermill(tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def cell():
+    """A kernel that is asked as a page asks it: a function of code and a cell's id, see `page.Page`."""
+    page = Page()
+    yield page
+    page.close()
+
+
 @pytest.fixture
 def shell(capfd):
     """A function that runs `dn3d` here and gives its exit status, standard output and standard error."""
@@ -161,27 +169,3 @@ def differing(state_of):
     return compare
 
 
-@pytest.fixture(scope="module")
-def cell():
-    """A function that runs code in a kernel as JupyterLab would run the cell of that id, and gives what it prints."""
-    manager, client = start_new_kernel(kernel_name="python3")
-
-    def run(source: str, cell_id: str = "") -> str:
-        message = client.session.msg("execute_request", {"code": textwrap.dedent(source), "silent": False, "store_history": True,
-                                                         "user_expressions": {}, "allow_stdin": False, "stop_on_error": True})  # fmt: skip
-        message["metadata"] = {"cellId": cell_id} if cell_id else {}
-        client.shell_channel.send(message)
-        printed = ""
-        while True:
-            answer = client.get_iopub_msg(timeout=120)
-            if answer["parent_header"].get("msg_id") != message["header"]["msg_id"]:
-                continue
-            if answer["msg_type"] == "stream":
-                printed += answer["content"]["text"]
-            assert answer["msg_type"] != "error", "\n".join(answer["content"].get("traceback", []))
-            if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
-                return printed
-
-    yield run
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)

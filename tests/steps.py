@@ -5,6 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from dn3dlib.train import loop
+from dn3dlib.train.observer import Observer
+
+
+class EachEpoch(Observer):
+    """An observer that does one thing with the history after each epoch."""
+
+    def __init__(self, act: Callable[[list[dict]], None]):
+        self.epoch = act
 
 
 def at_step(patch: pytest.MonkeyPatch, call: int, act: Callable[[], None]) -> None:

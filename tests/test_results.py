@@ -1,4 +1,4 @@
-"""Pictures of runs, and the live curve."""
+"""Pictures of runs."""
 
 from xml.etree import ElementTree
 
@@ -10,37 +10,11 @@ matplotlib.use("Agg")
 
 from matplotlib.figure import Figure  # noqa: E402
 
-from dn3dlib.show import live, results  # noqa: E402
-from dn3dlib.train.runs import COLUMNS  # noqa: E402
-
-NAMES = ("validation_loss", "validation_clip_accuracy", "validation_sequence_accuracy")
-
-
-def _history(epochs: int, validation: bool = True) -> list[dict]:
-    rows = []
-    for epoch in range(1, epochs + 1):
-        row = dict.fromkeys(COLUMNS, 0.5) | {"epoch": epoch, "train_loss": 2 / epoch}
-        rows.append(row if validation else row | dict.fromkeys(NAMES))
-    return rows
+from dn3dlib.show import results  # noqa: E402
 
 
 def _drawn(ax) -> dict[str, list[float]]:
     return {line.get_label(): list(line.get_ydata()) for line in ax.get_lines()}
-
-
-def test_training_curves_show_every_column_and_what_guessing_gives():
-    figure = results.training_curves(_history(3), classes=4).figure
-    loss, accuracy = figure.axes
-    assert _drawn(loss)["training clips"] == [2, 1, 2 / 3]
-    assert _drawn(loss)["guessing"][0] == pytest.approx(np.log(4))
-    assert set(_drawn(accuracy)) == {"training clips", "validation clips", "validation sequences", "guessing"}
-    assert _drawn(accuracy)["guessing"][0] == 0.25
-
-
-@pytest.mark.parametrize("epochs", [0, 1, 2])
-def test_training_curves_without_validation(epochs):
-    figure = results.training_curves(_history(epochs, validation=False)).figure
-    assert set(_drawn(figure.axes[0])) == ({"training clips"} if epochs else set())
 
 
 def test_confusion_matrix_shows_counts_and_shares_of_rows():
@@ -112,42 +86,8 @@ def test_channel_growth_reads_the_network():
 
 
 def test_figures_leave_nothing_open_in_pyplot():
-    assert isinstance(results.training_curves(_history(2)).figure, Figure)
+    assert isinstance(results.learning_rate(float, steps=5).figure, Figure)
     assert not results.plt.get_fignums()
-
-
-def test_live_curve_prints_lines_where_no_notebook_is(capsys):
-    curve, history = live.LiveCurve(classes=6), _history(1)
-    curve([])
-    curve(history)
-    curve(_history(2, validation=False))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        "epoch 1: loss 2.000, clip accuracy 0.50; validation loss 0.500, sequence accuracy 0.50",
-        "epoch 2: loss 1.000, clip accuracy 0.50",
-    ]
-
-
-def test_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
-    import IPython.display
-
-    shown = []
-
-    class Handle:
-        def update(self, picture):
-            shown.append(("updated", picture.png()[:4]))
-
-    def display(picture, display_id):
-        shown.append(("displayed", picture.png()[:4]))
-        return Handle()
-
-    monkeypatch.setattr(live, "_in_notebook", lambda: True)
-    monkeypatch.setattr(IPython.display, "display", display)
-    curve = live.LiveCurve()
-    for epochs in (1, 2, 3):
-        curve(_history(epochs, validation=False))
-    png = b"\x89PNG"
-    assert shown == [("displayed", png), ("updated", png), ("updated", png)]
 
 
 def test_probabilities_of_classes_side_by_side():

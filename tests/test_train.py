@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras.optimizers import schedules
-from steps import at_step, without_times
+from steps import EachEpoch, at_step, without_times
 
 from dn3dlib.config import ModelConfig, TrainConfig
 from dn3dlib.data.manifest import DataSet
@@ -104,7 +104,7 @@ def test_events_for_tensorboard_are_those_of_the_history(trained):
 def test_two_runs_with_one_seed_are_equal_bit_for_bit(prepared, trained, tmp_path, tiny, differing, capfd):
     assert tiny.model.dropout == 0.1 and tiny.clip.flip and tiny.clip.crop and tiny.clip.brightness
     grown = []
-    observers = (lambda rows: grown.append(len(rows)),)
+    observers = (EachEpoch(lambda rows: grown.append(len(rows))),)
     history = train(prepared, tmp_path / "again", tiny.clip, tiny.model, tiny.train, device="cpu", observers=observers)
     assert differing(trained, tmp_path / "again") == []
     assert without_times(history) == without_times(Run.open(trained).history())
@@ -130,7 +130,7 @@ def test_best_is_accuracy_then_loss_then_the_earlier_epoch(go, tmp_path, monkeyp
 
     monkeypatch.setattr(loop._Training, "_validate", validate)
     best = []
-    go("run", epochs=6, observers=(lambda rows: best.append((tmp_path / "run" / "best.keras").read_bytes()),))
+    go("run", epochs=6, observers=(EachEpoch(lambda rows: best.append((tmp_path / "run" / "best.keras").read_bytes())),))
     changed = [1 + epoch for epoch in range(6) if epoch == 0 or best[epoch] != best[epoch - 1]]
     assert changed == [1, 2, 5]
     assert not list((tmp_path / "run").glob("*.partial*"))

@@ -106,6 +106,16 @@ def close(widget: Widget) -> None:
     widget.close()
 
 
+def heard_while_its_cell_runs(widget: Widget) -> Widget:
+    """The same widget, whose messages from the page may arrive while the cell that made it still runs, in another thread.
+
+    JupyterLab sends them to a subshell, a thread of the kernel's own. ipykernel 7.4 sends them on to the shell from which it last
+    spoke through this widget; here that is the running cell's, where they would wait for its end. Forgotten, the page's choice holds.
+    """
+    vars(widget.comm).pop("_reply_subshell_id", None)
+    return widget
+
+
 def on_a_page() -> bool:
     """Whether a page asked for what runs now, such as JupyterLab; papermill and nbval name no cell when they ask."""
     return bool(_cell_and_run()[0])

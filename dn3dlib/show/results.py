@@ -11,43 +11,10 @@ from dn3dlib.show import svg
 from dn3dlib.show.figures import COLOURS, GREY, LINE, LINE_STYLES, Picture, tidy
 from dn3dlib.show.svg import Drawing
 
-_CURVES = {
-    "loss in nats": {"train_loss": "training clips", "validation_loss": "validation clips"},
-    "accuracy": {
-        "train_clip_accuracy": "training clips",
-        "validation_clip_accuracy": "validation clips",
-        "validation_sequence_accuracy": "validation sequences",
-    },
-}
 _ONE = 400  # pixels, the length of a bar of probability 1
 # What tells bars apart without colours: nothing, strokes, dots.
 _SIGNS = "", "<path d='M0 6L6 0' stroke='white' stroke-width='1.5'/>", "<circle cx='3' cy='3' r='1.4' fill='white'/>"
 _MOST_WITH_NUMBERS = 20  # classes; beyond, numbers in the cells would not be legible
-
-
-def training_curves(history: list[dict], classes: int | None = None) -> Picture:
-    """Loss (nats) and accuracy (share) over epochs, side by side.
-
-    Args:
-        history: rows of `runs.COLUMNS`; a validation value that is None is left out.
-        classes: their number, to draw what guessing gives as a dotted line; None: not drawn.
-    """
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), dpi=80, facecolor="white", layout="constrained")
-    guessing = (np.log(classes), 1 / classes) if classes else (None, None)
-    for ax, (title, curves), level in zip(axes, _CURVES.items(), guessing, strict=True):
-        for (column, label), style in zip(curves.items(), LINE_STYLES, strict=False):
-            rows = [row for row in history if row[column] is not None]
-            if rows:
-                ax.plot([row["epoch"] for row in rows], [row[column] for row in rows], label=label, markersize=5, **style)
-        if level is not None:
-            ax.axhline(level, color=GREY, linestyle=":", label="guessing")
-        ax.set(xlabel="epoch", ylabel=title, xlim=(0.5, max(len(history), 2) + 0.5))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        tidy(ax, legend=True)
-    figure.get_layout_engine().set(wspace=0.08)
-    axes[0].set_ylim(bottom=0)
-    axes[1].set_ylim(-0.02, 1.02)
-    return _done(figure, "loss and accuracy over epochs, of training and validation")
 
 
 def confusion_matrix(report: dict) -> Picture:

@@ -4,7 +4,6 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from dn3dlib.train.best import copy_weights, load_best, save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.interrupt import stop_on_interrupt
 from dn3dlib.train.memory import memory_advice, memory_warning, out_of_memory_in_a_sentence
+from dn3dlib.train.observer import Observer, Report
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
@@ -33,8 +33,6 @@ from dn3dlib.train.watch import Watch
 
 _SPLITS = ("train", "validation")  # whose clips are read
 _CHECK_EVERY = 20  # steps between two looks at the loss: each look waits for the device
-
-Observer = Callable[[list[dict]], None]
 
 
 def train(
@@ -59,7 +57,7 @@ def train(
         protocol: splits the data set for this run alone (`protocols.split_of_each`); empty: as it is split.
         init_from: a run whose best weights are the start; its network must have the same form.
         device: auto, cpu, gpu:0 …
-        observers: called after each epoch with the history so far.
+        observers: told of the start, of moments on the way, of each epoch and of the end (`observer.Observer`).
         show_progress: a progress bar with rate and time left on standard error.
 
     Returns:
@@ -132,11 +130,12 @@ class _Training:
 
     def __init__(self, run: Run, data: DataSet, network: keras.Model, strategy, device: str, observers, show_progress: bool):
         self.run, self.data, self.network, self.strategy, self.device = run, data, network, strategy, device
-        self.observers, self.show_progress = observers, show_progress
+        self.show_progress = show_progress
         self.frames = open_frames(data, _SPLITS, run.train.cache, show_progress)
         self.clips = len(plan_training(data, run.clip, run.train.seed, 0))  # of an epoch
         self.steps = math.ceil(self.clips / run.train.batch_size)  # of an epoch
         self.schedule = learning_rate_schedule(run.train, self.steps * run.train.epochs)
+        self.report = Report(observers, run, self.clips, self.steps, self.schedule)
         with strategy.scope():
             optimizer = make_optimizer(self.schedule, run.train, network.trainable_variables)
         self.progress = Progress()
@@ -164,6 +163,7 @@ class _Training:
                     f"The history of {self.run.path} has rows for {len(history)} of the {done} epochs that its checkpoint has finished: "
                     "restore history.csv; without it, what they gave is lost."
                 )
+            stack.enter_context(self.report.from_start_to_end(history, self.stop))
             bar = stack.enter_context(self._bar())
             for epoch in range(done + 1, self.run.train.epochs + 1):
                 row = self._epoch(epoch, bar)
@@ -213,6 +213,7 @@ class _Training:
             progress.sums.assign_add(sums)
             progress.step.assign(step)
             bar.update()
+            self.report.step(epoch, step, progress.sums)
             stop = self.stop.is_set() and step < self.steps  # a whole epoch is finished first
             if stop or self._is_due(step):
                 self._check(epoch, step, clips)
@@ -264,7 +265,7 @@ class _Training:
         self.saved = time.monotonic()
 
     def _validate(self) -> dict:
-        return validate(self.predict_step, self.run, self.data, self.frames)
+        return validate(self.predict_step, self.run, self.data, self.frames, self.report)
 
     def _finish_epoch(self, history: list[dict]) -> None:
         """History, the best network and the events, then the checkpoint: a kill in between only repeats the epoch's end."""
@@ -282,8 +283,7 @@ class _Training:
         self.progress.sums.assign(tf.zeros(3))
         self.progress.seconds.assign(0)
         self._save()
-        for observer in self.observers:
-            observer(history)
+        self.report.epoch(history)
 
     def _describe(self) -> None:
         """Say where and how it trains."""

@@ -23,16 +23,16 @@ def predict_logits(step, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_
     return np.concatenate(logits)
 
 
-def validate(step, run: Run, data: DataSet, frames) -> dict:
+def validate(step, run: Run, data: DataSet, frames, bar) -> dict:
     """Loss, clip accuracy and sequence accuracy on the validation split; None each where it is empty.
 
-    `step` is of `make_predict_step`; `frames` as in `clip_dataset`.
+    `step` is of `make_predict_step`; `frames` as in `clip_dataset`; `bar` as in `predict_logits`.
     """
     names = ("validation_loss", "validation_clip_accuracy", "validation_sequence_accuracy")
     if not data.of_split("validation"):
         return dict.fromkeys(names)
     plan = plan_evaluation(data, run.clip, "validation", run.train.seed)
-    probabilities = softmax(predict_logits(step, data, plan, run.clip, run.train.batch_size, frames=frames))
+    probabilities = softmax(predict_logits(step, data, plan, run.clip, run.train.batch_size, bar, frames))
     labels = np.array([data.classes.index(s.label) for s in data.sequences])
     sequences, votes = sequence_votes(probabilities, plan.sequence)
     truth = labels[plan.sequence]
