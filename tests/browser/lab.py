@@ -189,9 +189,11 @@ def edit_cell(page: Page, containing: str, old: str, new: str) -> None:
 
 def screenshots(page: Page, name: str) -> None:
     """The notebook from top to bottom, screen by screen, as `out/browser/NAME-01.png` …; it is looked at by people."""
-    pane = f"{PANEL} .jp-WindowedPanel-outer"
-    height, screen = page.eval_on_selector(pane, "(e) => [e.scrollHeight, e.clientHeight]")
-    for number, top in enumerate(range(0, height, screen - 60), start=1):
-        page.eval_on_selector(pane, "(e, top) => e.scrollTo(0, top)", top)
-        page.wait_for_timeout(150)  # what comes into view is drawn
+    pane = page.locator(f"{PANEL} .jp-WindowedPanel-outer")
+    pane.evaluate("(e) => e.scrollTo(0, 0)")
+    for number in range(1, 100):  # how high the notebook is turns out on the way: what has not been in view is not laid out yet
+        page.wait_for_timeout(150)
         page.screenshot(path=PICTURES / f"{name}-{number:02}.png")
+        at_the_end = pane.evaluate("(e) => { const before = e.scrollTop; e.scrollBy(0, e.clientHeight - 60); return e.scrollTop === before; }")
+        if at_the_end:
+            break

@@ -10,6 +10,7 @@ import urllib.request
 
 import pytest
 from lab import IN_THE_PAGE, PANEL, ROOT, free_port, jupyter_homes, running
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -48,7 +49,8 @@ def test_make_lab_opens_the_first_notebook(browser, clone, tmp_path):
         page.goto(printed_address(log))
         page.wait_for_function("window.kit && window.jupyterapp && kit.idle()", timeout=60_000)
         assert page.locator(f"{PANEL} h1").first.inner_text().startswith("00 · Start here")
-        assert page.evaluate("kit.trusted()") and page.locator(f"{PANEL} video").count() == 1
+        assert page.evaluate("kit.trusted()")
+        expect(page.locator(f"{PANEL} .jp-OutputArea").locator("video, iframe")).to_have_count(1)
         page.get_by_role("listitem").filter(has_text="01_prepare_data.ipynb").dblclick()
         page.wait_for_function("kit.panel().title.label.startsWith('01') && kit.idle()", timeout=60_000)
         assert not page.evaluate("kit.trusted()")
