@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,5 +166,3 @@ def differing(state_of):
         return [name for name in left if not np.array_equal(left[name], right[name])]
 
     return compare
-
-
