@@ -37,8 +37,11 @@ def test_both_notebooks_in_order_on_a_folder_of_ones_own(papermill, source, tmp_
     assert all(0 <= row[name] <= 1 for row in (report, *report["controls"].values()) for name in accuracies)
     executed = tmp_path / "02_train.ipynb"
     assert f"accuracy: clips {report['clip_accuracy']:.2f}" in printed(executed)
-    tables = [output["data"]["text/html"] for output in outputs_of(executed) if "text/html" in output.get("data", {})]
-    checks, runs = ["".join(table) for table in tables]
+    shown = ["".join(output["data"]["text/html"]) for output in outputs_of(executed) if "text/html" in output.get("data", {})]
+    checks, runs = [text for text in shown if text.startswith("<table>")]
+    (board,) = [text for text in shown if "<svg" in text]
+    assert "<b>Finished</b>" in board and "the shipped network" in board
+    assert all(text.count("<progress") == 1 for text in shown if text not in (checks, runs, board)), "bars, an output each"
     assert checks.count("passed") + checks.count("FAILED") == 7 and "one batch" in checks
     assert run_dir.name in runs and str(tmp_path) not in runs, "a run is named as seen from its folder"
 
