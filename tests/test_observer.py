@@ -98,6 +98,15 @@ def test_a_moment_tells_where_it_is_how_good_how_fast_and_how_long_still(watched
     assert found.seconds_left == pytest.approx(8 + 5), "8 steps, and one more pause"
 
 
+def test_epochs_shorter_than_a_moment_have_a_rate_too(watched):
+    for epoch in (1, 2):
+        for number in range(1, 11):
+            watched.step(epoch, number, 0.34 if (epoch, number) == (2, 1) else 0.04)
+    assert [(moment.epoch, moment.step) for moment in watched.notes.moments] == [(1, 1), (2, 1)]
+    watched.step(2, 10, 0.5)
+    assert watched.notes.moments[-2].clips_per_second == pytest.approx(8 / 0.04)
+
+
 def test_without_observers_neither_clock_nor_loss_is_read():
     report = Report((), SimpleNamespace(train=SimpleNamespace(epochs=1)), 8, 1, None, clock=None)
     report.step(1, 1, None)

@@ -29,7 +29,7 @@ LINE_STYLES = tuple({"color": c, "marker": m, "linestyle": s} for c, m, s in zip
 LIMIT = 3.0  # normalised values are shown from -LIMIT (black) to LIMIT (white)
 DPI = 100  # pixels an inch
 WIDTH = 9.1  # inches
-LABEL, GAP = 110, 4  # pixels: room for a strip's label, between two frames
+LABEL, GAP = 128, 4  # pixels: room for a strip's label, between two frames
 LARGEST = 130  # pixels: the width of a frame in a strip
 MAX_NAMED, MAX_LETTERS = 30, 16  # subjects whose names fit below the chart; a video that is its own subject has a longer name
 

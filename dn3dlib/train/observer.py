@@ -64,9 +64,10 @@ class Report:
         self._observers, self._run, self._clips, self._steps = observers, run, clips, steps
         self._learning_rate, self._clock = learning_rate, clock
         self._told = self._stepped = float("-inf")  # when, as the clock says: the last moment, the last step
-        self._marks: deque[tuple[float, int]] = deque(maxlen=_WINDOW)  # (when, clips of the whole training done)
+        self._marks: deque[tuple[float, float]] = deque(maxlen=_WINDOW)  # (when, clips of the whole training done), without pauses
         self._rate: float | None = None
         self._pause = 0.0  # seconds from the last step of an epoch to the first of the next
+        self._aside = (0.0, 0.0)  # seconds of all pauses so far, and clips of the steps at their ends: no measure of training
         self._at = (0, 0)  # epoch and step
 
     @contextmanager
@@ -89,7 +90,7 @@ class Report:
         now = self._clock()
         if epoch != self._at[0]:
             self._pause = now - self._stepped if self._at[0] else 0.0
-            self._marks.clear()  # a validation lies between: no time of training
+            self._aside = self._aside[0] + self._pause, self._aside[1] + (self._clips / self._steps if self._at[0] else 0)
         self._at, self._sums, self._stepped = (epoch, step), sums, now
         self._tell(now, validating=False)
 
@@ -111,7 +112,7 @@ class Report:
         (epoch, step), epochs = self._at, self._run.train.epochs
         done = (epoch - 1) * self._clips + int(count)
         if not validating:
-            self._marks.append((self._told, done))
+            self._marks.append((self._told - self._aside[0], done - self._aside[1]))
             (since, first), (until, last) = self._marks[0], self._marks[-1]
             self._rate = (last - first) / (until - since) if until > since else self._rate
         left = None

@@ -1,10 +1,23 @@
 """What a learner does: drags a slider, presses keys, trains and stops, clicks into a drawing, runs a cell again and again."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
-from lab import PANEL, WIDGET_VIEW, cell, edit_cell, open_notebook, place_of, ran_until, run_all, run_cell, state
+from lab import (
+    PANEL,
+    PICTURES,
+    WIDGET_VIEW,
+    cell,
+    edit_cell,
+    open_notebook,
+    place_of,
+    ran_until,
+    run_all,
+    run_cell,
+    state,
+)
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.browser
@@ -49,24 +62,32 @@ def test_a_slider_is_dragged_and_moved_by_keyboard(ran: Page):
 
 
 @on("02_train")
-def test_a_training_grows_and_is_stopped(ran: Page, home: Path):
-    edit_cell(ran, "epochs: int", "epochs: int = 2", "epochs: int = 500")
+@pytest.mark.parametrize("stop", ["[data-command='notebook:interrupt-kernel']", "button:has-text('■ Stop')"], ids=["toolbar", "board"])
+def test_a_training_grows_and_is_stopped(ran: Page, home: Path, stop: str):
+    before = set((home / "runs").glob("*"))
+    edit_cell(ran, "epochs: int", "epochs: int = 2 ", "epochs: int = 500 ")
     for words in ("epochs: int", "chosen = {"):
         run_cell(ran, words)
     run_cell(ran, "history = train(", wait=False)
     place = place_of(ran, "history = train(")
     shown = []
-    ran_until(ran, lambda cells: _grown(shown, cells[place]["outputs"]) and len(_epochs(home)) >= 2, seconds=60)
-    ran.locator(f"{PANEL} [data-command='notebook:interrupt-kernel']").click()
+    ran_until(ran, lambda cells: _grown(shown, cells[place]["outputs"]) and len(_epochs(home, before)) >= 2, seconds=60)
+    board = cell(ran, "history = train(")
+    assert "learning rate" in board.inner_text() and "clips/s" in board.inner_text() and board.locator("svg path, svg polyline").count() >= 4
+    ran.screenshot(path=PICTURES / f"training-{'board' if 'Stop' in stop else 'toolbar'}.png")
+    ran.locator(f"{PANEL} {stop}").click()
     ran_until(ran, lambda cells: cells[place]["count"] and not cells[place]["running"], seconds=60)
     assert ran.locator(".jp-Dialog").count() == 0
+    assert "Stopped" in board.inner_text() and board.locator("button:has-text('Stop')").count() == 0, "the board stays, its button goes"
     run_cell(ran, "assert history and")  # an error would fail here
-    assert 2 <= len(_epochs(home)) < 500
+    assert 2 <= len(_epochs(home, before)) < 500
+    assert ran.said == []
 
 
-def _epochs(home: Path) -> list[dict]:
-    """The history of the training that was asked for 500 epochs, as far as it is written."""
-    return [row for history in (home / "runs").glob("*epochs500*/history.csv") for row in csv.DictReader(history.open(encoding="utf-8"))]
+def _epochs(home: Path, before: set[Path]) -> list[dict]:
+    """The history of the run that was not there before, as far as it is written."""
+    new = set((home / "runs").glob("*")) - before
+    return [row for run in new for history in run.glob("history.csv") for row in csv.DictReader(history.open(encoding="utf-8"))]
 
 
 def _grown(shown: list, outputs: list) -> bool:
@@ -74,6 +95,76 @@ def _grown(shown: list, outputs: list) -> bool:
     if outputs and outputs not in shown:
         shown.append(outputs)
     return len(shown) >= 3
+
+
+@on("01_prepare_data")
+def test_a_clip_is_played_frame_by_frame(ran: Page):
+    frame = cell(ran, "play(pixels, fps").locator("iframe")
+    frame.scroll_into_view_if_needed()
+    where, player, picture = ran.evaluate(ACTIVE), frame.content_frame, frame.screenshot()
+    player.locator("#play").click()
+    expect(player.locator("#now")).not_to_have_text(re.compile("^frame 0 "))
+    ran.keyboard.press(" ")
+    expect(player.get_by_role("button", name="play", exact=True)).to_be_visible()
+    stopped = player.locator("#now").inner_text()
+    assert frame.screenshot() != picture, "another picture is shown"
+    for key in ("ArrowRight", "ArrowDown", "x", "b", "ArrowRight"):  # JupyterLab would cut a cell, make a new one
+        ran.keyboard.press(key)
+    number = int(re.match(r"frame (\d+)", stopped)[1])
+    expect(player.locator("#now")).to_have_text(re.compile(f"^frame {min(number + 2, 49)} "))
+    assert ran.evaluate(ACTIVE) == where, "JupyterLab has not taken the keys for its own"
+    ran.screenshot(path=PICTURES / "player.png")
+
+
+@on("04_look_inside")
+def test_feature_maps_follow_the_time_slider(ran: Page):
+    explorer = cell(ran, "explorer.feature_explorer(").locator(WIDGET_VIEW)
+    picture, time = explorer.locator(".widget-html").last, explorer.locator(".noUi-handle").nth(2)
+    first = changed(picture)
+    time.scroll_into_view_if_needed()
+    box = time.bounding_box()
+    ran.mouse.move(box["x"] + 5, box["y"] + 5)
+    ran.mouse.down()
+    ran.mouse.move(box["x"] + 90, box["y"] + 5, steps=4)
+    dragged = changed(picture, first)  # while the button is still held
+    ran.mouse.up()
+    unit = explorer.locator(".noUi-handle").nth(1)
+    unit.focus()
+    at_the_end = unit.get_attribute("aria-valuenow") == unit.get_attribute("aria-valuemax")
+    ran.keyboard.press("ArrowLeft" if at_the_end else "ArrowRight")
+    assert ", unit " in changed(picture, dragged)
+    ran.screenshot(path=PICTURES / "feature-maps.png")
+
+
+@on("04_look_inside")
+def test_a_point_is_clicked_and_its_clip_plays(ran: Page):
+    explorer = cell(ran, "explorer.embedding_explorer(").locator(WIDGET_VIEW)
+    clicked_and_played(ran, explorer, explorer.locator("[data-choice][aria-pressed=false]").first, "plane")
+
+
+@on("05_evaluate")
+def test_a_cell_of_the_confusion_matrix_is_clicked_and_its_clips_play(ran: Page):
+    explorer = cell(ran, "explorer.confusion_explorer(").locator(WIDGET_VIEW)
+    full = explorer.locator("[data-choice][aria-pressed=false]").filter(has_text=re.compile(r"\d$"))
+    clicked_and_played(ran, explorer, full.first, "matrix")
+    assert explorer.locator("img[alt*=strip]").count() == 1, "and strips of several"
+    empty = explorer.locator("[data-choice][aria-label*=': 0 of']").first
+    empty.click()
+    expect(explorer.get_by_text("no sequence")).to_be_visible()
+
+
+def clicked_and_played(page: Page, explorer: Locator, part: Locator, name: str) -> None:
+    """Click a part of a drawing: another clip stands there, and it plays."""
+    explorer.locator("iframe").wait_for()
+    before, choice = explorer.locator("iframe").get_attribute("title"), part.get_attribute("data-choice")
+    part.click()
+    expect(explorer.locator(f"[data-choice='{choice}']")).to_have_attribute("aria-pressed", "true")
+    expect(explorer.locator("iframe")).not_to_have_attribute("title", before)
+    player = explorer.locator("iframe").content_frame
+    player.locator("#play").click()
+    expect(player.locator("#now")).not_to_have_text(re.compile("^frame 0 "))
+    player.locator("#play").click()
+    page.screenshot(path=PICTURES / f"{name}.png")
 
 
 @pytest.fixture(scope="module")
