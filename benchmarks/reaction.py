@@ -2,8 +2,8 @@
 
     python benchmarks/reaction.py
 
-Median and longest time of some positions of each control, for the network that ships with the kit; the page adds some 30 ms. A moved
-slider should answer within 150 ms on two cores.
+Median and longest time of some positions of each control, for the network that ships with the kit; sending and
+showing it come on top. A moved slider should answer within 150 ms on two cores.
 """
 
 import statistics

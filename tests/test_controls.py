@@ -5,7 +5,9 @@ import json
 import re
 
 import numpy as np
+import pytest
 
+from dn3dlib.errors import ConfigError
 from dn3dlib.show import controls, figures
 from dn3dlib.show.controls import with_controls
 
@@ -32,6 +34,24 @@ def test_a_slider_draws_anew():
     assert image.value != first
     data, alt = re.fullmatch(r'<img src="data:image/png;base64,(\S+)" alt="(.+)" decoding="sync" style=".+">', first).groups()
     assert base64.b64decode(data).startswith(b"\x89PNG") and "clip" in alt
+
+
+def test_an_error_stands_in_a_sentence_and_the_next_move_draws_again():
+    def draw(n):
+        if n == 2:
+            raise ConfigError("two <is> too many.")
+        return figures.bar_chart({"a": 1 // (3 - n)}, "things")
+
+    slider, words, image = with_controls(draw, n=(1, 1, 4)).children
+    first = image.value
+    slider.value = 2
+    assert words.value == "<b>two &lt;is&gt; too many.</b>" and image.value == first
+    slider.value = 3
+    assert "ZeroDivisionError" in words.value and image.value == first, "no page shows a traceback then"
+    slider.value = 4
+    assert words.value == "" and image.value != first
+    with pytest.raises(ZeroDivisionError):
+        with_controls(draw, n=(3, 1, 4))
 
 
 def test_closing_reaches_all_that_is_inside():
@@ -61,6 +81,21 @@ def test_ten_runs_of_a_cell_leave_one_runs_widgets(cell):
     assert grown < memory + 120, "megabytes"
     cell(widget, "two")
     assert int(cell(COUNT).split()[0]) == 2 * comms, "another cell's widgets stay"
+
+
+def test_a_cell_that_fails_leaves_nothing_when_it_runs_again(cell):
+    failing = """
+    from dn3dlib.show import controls
+    try:
+        controls.with_controls(lambda n: 1 / 0, n=(1, 1, 3))
+    except ZeroDivisionError:
+        controls.Clickable(drawing="<svg/>")
+    """
+    cell(failing, "failing")
+    comms = int(cell(COUNT).split()[0])
+    for _ in range(5):
+        cell(failing, "failing")
+    assert int(cell(COUNT).split()[0]) == comms
 
 
 def test_a_page_is_told_from_papermill(cell):

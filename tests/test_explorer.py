@@ -5,6 +5,7 @@ import re
 import statistics
 import time
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -43,9 +44,8 @@ def choices(drawing: str) -> dict[str, str]:
 
 
 def inner(widget):
-    """Of an explorer to click: the drawing, the words, the player, the strips."""
-    (drawing, beside), strips = widget.children[0].children, widget.children[1]
-    return drawing, *beside.children, strips
+    """Of an explorer to click: the drawing, the player, the strips."""
+    return *widget.children[0].children, widget.children[1]
 
 
 # --- feature maps ----------------------------------------------------------------------------------------------------
@@ -90,9 +90,18 @@ def test_a_layer_with_fewer_units_and_times_is_followed(features):
     assert unit.max == 2
 
 
-def test_a_layer_without_maps_is_refused(features):
+def test_what_is_not_there_is_refused(features):
     with pytest.raises(ConfigError, match="'erly': did you mean early"):
         explorer.feature_explorer(features[1], features[2], {}, "erly")
+    with pytest.raises(ConfigError, match="maps of late, but no centres"):
+        explorer.feature_explorer(features[1], features[2], {"early": np.arange(16.0)}, "early")
+    with pytest.raises(ConfigError, match="no maps to show"):
+        explorer.feature_explorer(features[1], {}, {}, "early")
+    for report in ({}, {"classes": []}):
+        with pytest.raises(ConfigError, match="no classes"):
+            explorer.confusion_explorer(None, report)
+    with pytest.raises(ConfigError, match="no point in place 1: 1 points are here"):
+        explorer.embedding_explorer(np.zeros((1, 2)), [], np.ones(2), None, 1)
 
 
 def test_a_drag_is_followed_within_150_ms():
@@ -177,9 +186,9 @@ def test_of_very_many_classes_those_with_the_fullest_mistakes_are_drawn():
 
 
 def test_a_chosen_cell_shows_its_sequences(data, report):
-    cells, words, player, strips = inner(explorer.confusion_explorer(data, report))
+    cells, player, strips = inner(explorer.confusion_explorer(data, report))
     assert cells.choice == "jogging → running", "the fullest mistake"
-    assert "8 sequences, the surest with probability 0." in words.value
+    assert "8 sequences, the surest with probability 0." in cells.words
     first = strips.value
     for true, predicted in (("jogging", "running"), ("boxing", "boxing")):
         cells.set_state({"choice": f"{true} → {predicted}"})  # what the page sends
@@ -190,20 +199,29 @@ def test_a_chosen_cell_shows_its_sequences(data, report):
     assert strips.value != first
 
 
-@pytest.mark.parametrize(("choice", "said"), [("boxing → walking", "no sequence"), ("boxing", "no cell &#x27;boxing&#x27; in this matrix")])
+@pytest.mark.parametrize(("choice", "said"), [("boxing → walking", "no sequence"), ("boxing", "no cell 'boxing' in this matrix")])
 def test_an_empty_and_an_unknown_cell_say_so(data, report, choice, said):
-    cells, words, player, strips = inner(explorer.confusion_explorer(data, report))
+    cells, player, strips = inner(explorer.confusion_explorer(data, report))
     cells.choice = choice
-    assert said in words.value and not player.value and not strips.value
+    assert said in cells.words and not player.value and not strips.value
 
 
 def test_a_sequence_that_is_gone_is_said_and_the_next_choice_works(data, report):
     rows = [row | {"sequence": "gone"} if row["label"] == "boxing" else row for row in report["predictions"]]
-    cells, words, player, _ = inner(explorer.confusion_explorer(data, report | {"predictions": rows}))
+    cells, player, _ = inner(explorer.confusion_explorer(data, report | {"predictions": rows}))
     cells.choice = "boxing → boxing"
-    assert "no sequence &#x27;gone&#x27;" in words.value and not player.value
+    assert "no sequence 'gone'" in cells.words and not player.value
     cells.choice = "walking → walking"
-    assert "8 sequences" in words.value and player.value
+    assert "8 sequences" in cells.words and player.value
+
+
+def test_a_sequence_too_long_for_a_player_leaves_words_and_strips(data, report, monkeypatch):
+    cells, player, strips = inner(explorer.confusion_explorer(data, report))
+    noise = np.random.default_rng(0).integers(0, 256, (300, 120, 160, 1), dtype=np.uint8)
+    monkeypatch.setattr(explorer, "sequence_frames", lambda data, name: noise)
+    cells.choice = "boxing → boxing"
+    assert "8 sequences" in cells.words and "boxing" in strips.value
+    assert "do not fit into a player" in player.value and "<iframe" not in player.value
 
 
 # --- sequences in a plane --------------------------------------------------------------------------------------------
@@ -233,6 +251,14 @@ def test_each_sequence_is_a_point_of_its_class_in_its_place(embedded):
     assert {text.text for text in root.iter() if text.tag.endswith("text")} >= set(marks), "the legend"
 
 
+def test_more_classes_than_colours_are_told_apart_by_pairs_of_colour_and_marker():
+    sequences = [SimpleNamespace(id=str(n), label=f"class {n:02}") for n in range(40)]
+    drawing = drawings.plane(np.random.default_rng(0).normal(size=(40, 2)), sequences, np.ones(2))
+    groups = [part for part in ElementTree.fromstring(drawing).iter() if "data-choice" in part.attrib]
+    marks = {(p.get("d"), p.get("fill")) for g in groups for p in g.iter() if p.tag.endswith("path")}
+    assert len(marks) == 40 and float(ElementTree.fromstring(drawing).get("height")) < 700, "the legend stands in columns"
+
+
 def test_equal_points_and_a_single_one_are_drawn(embedded):
     _, sequences, shares = embedded
     for count in (1, 2):
@@ -245,14 +271,14 @@ def test_a_chosen_point_plays_its_sequence(embedded):
     def frames_of(place):
         return np.full((4, 8, 8, 1), 10 * place, np.uint8)
 
-    plane, words, player, _ = inner(explorer.embedding_explorer(points, sequences, shares, frames_of, 3))
+    plane, player, _ = inner(explorer.embedding_explorer(points, sequences, shares, frames_of, 3))
     assert plane.choice == sequences[3].id
     for place in (3, 7):
         plane.choice = sequences[place].id
         assert player.value == play(frames_of(place), fps=12.5, label=sequences[place].id).data
-        assert f"{sequences[place].label}, {sequences[place].subject}" in words.value
+        assert f"{sequences[place].label}, {sequences[place].subject}" in plane.words
     plane.choice = "nobody"
-    assert "no sequence &#x27;nobody&#x27; in this plane" in words.value and not player.value
+    assert "no sequence 'nobody' in this plane" in plane.words and not player.value
 
 
 # --- again and again -------------------------------------------------------------------------------------------------
@@ -262,11 +288,15 @@ def test_ten_runs_of_a_cell_leave_one_runs_widgets(cell):
     make = """
     from types import SimpleNamespace
     import numpy as np
-    from dn3dlib.show import explorer
+    from dn3dlib.config import ModelConfig
+    from dn3dlib.show import explorer, network
     frames = np.zeros((4, 8, 8, 1), np.uint8)
     one = SimpleNamespace(id="a", label="walking", subject="person01")
     explorer.feature_explorer(frames, {"a": np.ones((4, 2, 2, 3))}, {"a": np.arange(4.0)}, "a")
     explorer.embedding_explorer(np.ones((1, 2)), [one], np.ones(2), lambda place: frames)
+    report = {"classes": ["a", "b"], "confusion": [[0, 0], [0, 0]], "predictions": [], "split": "test"}
+    explorer.confusion_explorer(None, report)
+    network.explore(ModelConfig(), (4, 16, 16, 1))
     """
     cell(make, "one")
     comms = int(cell(COUNT))

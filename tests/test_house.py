@@ -314,6 +314,14 @@ def test_continuous_integration_runs_the_tests_and_those_in_a_browser():
     assert any(step.get("run") == ".ci/run" for step in yaml.safe_load(text_of(".github/workflows/ci.yml"))["jobs"]["test"]["steps"])
 
 
+def test_what_is_no_python_is_installed_too():
+    """Files beside the modules, such as the player's page: without them an installed kit would not start."""
+    wanted = {path for path in (ROOT / "dn3dlib").rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    data = PROJECT["tool"]["setuptools"]["package-data"].items()
+    packed = {path for package, patterns in data for pattern in patterns for path in (ROOT / package.replace(".", "/")).glob(pattern)}
+    assert wanted and wanted <= packed, wanted - packed
+
+
 def test_the_commands_of_the_readme_exist():
     readme = text_of("README.md")
     commands = [line.strip() for line in readme.splitlines() if line.startswith("    ")]

@@ -3,11 +3,14 @@
 import math
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
 
 import pytest
 
+from dn3dlib.errors import ConfigError
+from dn3dlib.show import live
 from dn3dlib.show.board import Board
 from dn3dlib.show.live import LiveBoard
 from dn3dlib.train.observer import Moment
@@ -134,6 +137,56 @@ def test_without_a_page_it_prints_a_line_for_each_epoch(capsys):
         "epoch 1: loss 2.000, clip accuracy 0.50; validation loss 0.500, sequence accuracy 0.50",
         "epoch 2: loss 1.000, clip accuracy 0.50",
     ]
+
+
+def test_rows_that_are_no_history_are_refused():
+    for rows_ in (3, [{"epoch": 1}], ["epoch"], "epoch"):
+        with pytest.raises(ConfigError, match="LiveBoard.against=….*the history of a run"):
+            LiveBoard(rows_)
+
+
+# --- on a page, imagined ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """A page without a kernel: the texts that it was sent, and its clock."""
+    sent, clock = [], SimpleNamespace(now=0.0)
+
+    def display(shown, **_):
+        place = SimpleNamespace(update=lambda new, **_: sent.append(new["text/html"]) if isinstance(new, dict) else None)
+        place.update(shown)
+        return place
+
+    monkeypatch.setattr(live, "display", display)
+    monkeypatch.setattr(live, "on_a_page", lambda: True)
+    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return SimpleNamespace(sent=sent, clock=clock)
+
+
+def test_it_is_redrawn_twice_a_second_at_most(page):
+    board = LiveBoard()
+    board.start(RUN, [], threading.Event())
+    before = len(page.sent)
+    for number in range(1, 101):  # ten seconds
+        page.clock.now += 0.1
+        board.moment(a_moment(1, min(number, 10)))
+        board.epoch(rows(1))
+    assert 15 <= len(page.sent) - before <= 20
+    board.end("finished")
+    assert "<b>Finished</b>" in page.sent[-1]
+
+
+def test_the_button_sets_the_flag_and_board_and_button_say_so(page):
+    board, stop = LiveBoard(), threading.Event()
+    board.start(RUN, [], stop)
+    board._button.click()
+    assert stop.is_set() and board._button.disabled and "Stopping after this step" in board._button.description
+    page.clock.now += 1
+    board.moment(a_moment(1, 2))
+    assert "<b>Stopping after this step…</b>" in page.sent[-1]
+    board.end("stopped")
+    assert board._button.comm is None
 
 
 # --- in a kernel -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from steps import at_step, without_times
 
-from dn3dlib.errors import RunError
+from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.train.loop import resume, train
 from dn3dlib.train.observer import EVERY, Moment, Observer, Report
 from dn3dlib.train.runs import Run
@@ -96,6 +96,22 @@ def test_a_moment_tells_where_it_is_how_good_how_fast_and_how_long_still(watched
     found = watched.notes.moments[-1]
     assert (found.epoch, found.step, found.learning_rate) == (2, 2, 11.0)
     assert found.seconds_left == pytest.approx(8 + 5), "8 steps, and one more pause"
+
+
+@pytest.mark.parametrize("observers", [Observer(), [lambda history: None], (Observer,), None])
+def test_who_cannot_be_told_is_refused_before_a_folder_is_made(prepared, tiny, tmp_path, observers):
+    with pytest.raises(ConfigError, match="must be a tuple of observers"):
+        train(prepared, tmp_path / "run", tiny.clip, tiny.model, tiny.train, observers=observers)
+    assert not (tmp_path / "run").exists()
+
+
+def test_where_one_cannot_start_all_hear_of_the_end():
+    notes, broken = Notes(), Notes()
+    broken.start = lambda *_: 1 / 0
+    report = Report((notes, broken), SimpleNamespace(train=SimpleNamespace(epochs=1)), 8, 1, None)
+    with pytest.raises(ZeroDivisionError), report.from_start_to_end([], threading.Event()):
+        pytest.fail("the block must not run")
+    assert notes.others == [("start", 1, 0), ("end", "failed")] and broken.others == [("end", "failed")]
 
 
 def test_epochs_shorter_than_a_moment_have_a_rate_too(watched):

@@ -58,7 +58,9 @@ def test_a_player_holds_every_frame_once_and_shows_whole_pixels(shape, scale):
     assert film_in(player)["clips"][0]["scale"] == scale and film_in(player)["fps"] == 10
 
 
-def test_a_large_clip_is_reduced():
+def test_a_large_clip_is_reduced_but_where_every_pixel_is_asked_for():
+    frames = ramp(2, 50, 801)
+    assert np.array_equal(clips_in(play(frames, exact=True))[""], np.broadcast_to(frames, (2, 50, 801, 3)))
     assert clips_in(play(ramp(4, 300, 800, 3)))[""].shape == (4, 150, LARGE, 3)
 
 
@@ -121,7 +123,7 @@ def test_every_control_has_a_name_and_a_key():
     page = page_in(play(ramp(4, 64, 64)))
     controls = re.findall(r"<(?:button|select|input)[^>]*>", page)
     assert len(controls) == 8 and all("aria-label='" in control for control in controls)
-    assert {"Space", "ArrowLeft", "ArrowRight", "L", "+", "-"} == set(re.findall(r"aria-keyshortcuts='([^']+)'", page))
+    assert {"Space", "ArrowLeft", "ArrowRight", "ArrowUp ArrowDown", "L", "Plus", "-"} == set(re.findall(r"aria-keyshortcuts='([^']+)'", page))
 
 
 def test_where_no_script_runs_three_frames_stand_there():
@@ -167,6 +169,26 @@ def test_a_player_refuses_what_is_no_video(frames):
 def test_a_player_refuses_an_impossible_rate(fps):
     with pytest.raises(ConfigError, match="fps is"):
         play(ramp(2, 64, 64), fps=fps)
+
+
+def test_labels_and_rates_may_be_numbers_of_any_kind():
+    film = film_in(play({1: ramp(2, 64, 64), 2: ramp(2, 64, 64)}, {1: np.float32(5), 2: np.int64(10)}))
+    assert [clip["label"] for clip in film["clips"]] == ["1", "2"] and film["fps"] == 10
+    with pytest.raises(ConfigError, match="fps is True"):
+        play(ramp(2, 64, 64), fps=True)
+
+
+def test_more_than_a_browser_draws_is_refused():
+    with pytest.raises(ConfigError, match="30 clips of 2 frames, 12000 pixels wide beside each other, are too large"):
+        play({str(n): ramp(2, 20, 400) for n in range(30)})
+    with pytest.raises(ConfigError, match="too large"):
+        play(ramp(200, 200, 4100), exact=True)
+    assert len(play({str(n): ramp(2, 20, 400) for n in range(20)}).data) < 20 * MAX_BYTES
+
+
+def test_several_clips_without_names_are_told_how_to_come():
+    with pytest.raises(ConfigError, match="several clips are given as label → frames"):
+        play([ramp(2, 64, 64), ramp(2, 64, 64)])
 
 
 def test_a_player_refuses_nothing_and_rates_of_other_clips():

@@ -13,7 +13,7 @@ _STYLES = {
     "validation": ("validation clips", "#D55E00", "■"),
     "sequence": ("validation sequences", "#009E73", "▲"),
 }
-_PANELS = {
+PANELS = {
     "loss in nats": {"train_loss": "train", "validation_loss": "validation"},
     "accuracy": {"train_clip_accuracy": "train", "validation_clip_accuracy": "validation", "validation_sequence_accuracy": "sequence"},
 }
@@ -74,7 +74,7 @@ class Board:
         tops = self._top_of_loss(guess[0]), 1.0
         panels = [
             self._panel(_Field(_LEFT + place * (_WIDTH // 2), longest, top), title, columns, guess[place], place + 1)
-            for place, ((title, columns), top) in enumerate(zip(_PANELS.items(), tops, strict=True))
+            for place, ((title, columns), top) in enumerate(zip(PANELS.items(), tops, strict=True))
         ]
         said = html.escape(". ".join(["Curves of loss and accuracy over epochs", *self.words()]), quote=True)
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%" role="img" aria-label="{said}"'
@@ -83,7 +83,7 @@ class Board:
     def _top_of_loss(self, guess: float) -> float:
         """A round number above all losses; what lies above three times the guess is cut off, or the rest would be flat."""
         rows = [*self.history, *self.against]
-        losses = [row[column] for row in rows for column in _PANELS["loss in nats"]] + [loss for _, loss, _ in self.trace]
+        losses = [row[column] for row in rows for column in PANELS["loss in nats"]] + [loss for _, loss, _ in self.trace]
         known = [loss for loss in losses if loss is not None and math.isfinite(loss)]
         return math.ceil(2 * min(max([*known, guess]), 3 * guess) + 0.2) / 2
 
@@ -99,14 +99,15 @@ class Board:
         return place.around(title, "".join(inside))
 
     def _legend(self) -> str:
-        names = [f"{marker} {name}" for name, _, marker in _STYLES.values()]
+        names = [name for name, _, _ in _STYLES.values()]
         names[0] += " (thin: this epoch so far)"
         above, below, across = _HEIGHT - 24, _HEIGHT - 6, (_LEFT, 330, 500)
-        parts = [(x, above, words, colour) for x, words, (_, colour, _) in zip(across, names, _STYLES.values(), strict=True)]
+        parts = [(x, above, marker, colour, words) for x, words, (_, colour, marker) in zip(across, names, _STYLES.values(), strict=True)]
         if self.against:
-            parts.append((across[0], below, f"┄ ┄ {self.name}, same markers", _GREY))
-        parts.append((across[2], below, "····· guessing", _GREY))
-        return "".join(f'<text x="{x}" y="{y}" fill="{colour}">{html.escape(words)}</text>' for x, y, words, colour in parts)
+            parts.append((across[0], below, "┄ ┄", _GREY, f"{self.name}, same markers"))
+        parts.append((across[2], below, "·····", _GREY, "guessing"))
+        line = '<text x="{}" y="{}"><tspan fill="{}">{}</tspan> {}</text>'  # words in colours would be too pale
+        return "".join(line.format(x, y, colour, sign, html.escape(words)) for x, y, sign, colour, words in parts)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,11 @@ function nearest(parts, from, [right, down]) {
 
 function render({ model, el }) {
   const frame = document.createElement("div");
+  const words = document.createElement("p");  // it stays, and only its text changes: else a screen reader would not notice
   frame.className = "dn3d-clickable";
-  el.append(frame);
+  words.className = "dn3d-words";
+  words.setAttribute("aria-live", "polite");
+  el.append(frame, words);
 
   const parts = () => [...frame.querySelectorAll("[data-choice]")];
   const part_of = (event) => event.target.closest("[data-choice]");
@@ -45,6 +48,8 @@ function render({ model, el }) {
     for (const part of parts()) part.setAttribute("role", "button");
     mark();
   }
+
+  const say = () => (words.textContent = model.get("words"));
 
   function choose(part) {
     model.set("choice", part.dataset.choice);
@@ -68,10 +73,13 @@ function render({ model, el }) {
   });
   model.on("change:drawing", draw);
   model.on("change:choice", mark);
+  model.on("change:words", say);
   draw();
+  say();
   return () => {
     model.off("change:drawing", draw);
     model.off("change:choice", mark);
+    model.off("change:words", say);
   };
 }
 

@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import anywidget
@@ -16,17 +16,23 @@ _opened: dict[str, tuple[str, list[Widget]]] = {}  # cell → the run of it that
 
 
 class Clickable(anywidget.AnyWidget):
-    """A drawing whose parts are chosen by mouse, or by Tab, the arrow keys and Enter. Taught in notebook 05.
+    """A drawing whose parts are chosen by mouse, or by Tab, the arrow keys and Enter.
 
     Args:
         drawing: SVG or HTML; a part to choose has `data-choice`, its name, and `aria-label`, what it is in words.
         choice: the name of the part that is chosen; observe it.
+        words: below the drawing, read out by a screen reader when they change.
     """
 
     _esm = Path(__file__).with_name("clickable.js")
     _css = Path(__file__).with_name("clickable.css")
     drawing = traitlets.Unicode().tag(sync=True)
     choice = traitlets.Unicode().tag(sync=True)
+    words = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, **state: str):
+        super().__init__(**state)
+        opened(self)
 
 
 def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list) -> VBox:
@@ -37,7 +43,7 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
 
     Args:
         draw: takes a value for each control, by name; gives a `Picture` of `show.figures` or a `Drawing` of `show.svg`, or a tuple:
-            tables or players as HTML, which stand above it, then the Picture or Drawing. Where it raises a Dn3dError, its sentence stands above the last picture.
+            tables or players as HTML, which stand above it, then the Picture or Drawing. What it raises stands above the last picture.
         controls: name → (value at the start, lowest, highest) for a slider of whole numbers, a bool for a box, or a list
             of the choices, the first of them chosen.
 
@@ -47,20 +53,40 @@ def with_controls(draw: Callable, **controls: tuple[int, int, int] | bool | list
     widgets = {name: control(name, start) for name, start in controls.items()}
     words, image = HTML(), HTML()  # not an Image: that has no place for words
 
-    def redraw(_=None) -> None:
-        try:
-            shown = draw(**{name: widget.value for name, widget in widgets.items()})
-        except Dn3dError as error:
-            words.value = f"<b>{html.escape(str(error))}</b>"
-            return
+    box = opened(VBox([*widgets.values(), words, image]))
+
+    def redraw() -> None:
+        shown = draw(**{name: widget.value for name, widget in widgets.items()})
         *tables, picture = shown if isinstance(shown, tuple) else (shown,)
         words.value = "".join(table.data for table in tables)
         image.value = image_html(*picture.file(), picture.alt)
 
-    for widget in widgets.values():
-        widget.observe(redraw, "value")
-    redraw()
-    return opened(VBox([*widgets.values(), words, image]))
+    def tell(sentence: str) -> None:
+        words.value = f"<b>{html.escape(sentence)}</b>"
+
+    answer_to(widgets.values(), "value", redraw, tell)
+    return box
+
+
+def answer_to(controls: Iterable[Widget], trait: str, answer: Callable[[], None], tell: Callable[[str], None]) -> None:
+    """Call `answer` now, and again whenever that trait of one of the controls changes; `tell` the sentence of its Dn3dError.
+
+    Later it tells of every exception: nothing else on the page would say why the picture stays as it is. Now, in the running
+    cell, any other is an error of the cell.
+    """
+
+    def again(_) -> None:
+        try:
+            answer()
+        except Exception as error:
+            tell(str(error) if isinstance(error, Dn3dError) else f"{type(error).__name__}: {error}")
+
+    for control in controls:
+        control.observe(again, trait)
+    try:
+        answer()
+    except Dn3dError as error:
+        tell(str(error))
 
 
 def image_html(kind: str, data: bytes, alt: str, form: str = 'style="max-width:100%"') -> str:

@@ -6,13 +6,14 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
-from dn3dlib.show.figures import GREY, LINE_STYLES
+from dn3dlib.show.figures import GREY, point_style
 
 MOST_CLASSES = 30  # in a matrix; more would be too small to hit
 _LONGEST = 22  # letters of a class's name beside a row or column
 _LETTER = 8  # pixels, enough for one
 _BLACK_FROM = 0.47  # share of the row: brighter colours of cividis carry black numbers, darker ones white
 _WIDE, _TALL, _EDGE = 380, 380, 30  # pixels: the plane at most, and the room around it
+_ROWS = 20  # names of classes below each other
 _LEAST = 160  # pixels, the plane's height at least
 _MARKS = {  # matplotlib's names of markers → the same as SVG paths around 0, 0
     "o": "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z",
@@ -43,7 +44,7 @@ def drawn_classes(report: dict) -> list[str]:
 
 
 def matrix(report: dict) -> str:
-    """A confusion matrix as SVG, a part to choose for each cell, named by `cell_name`. Taught in notebook 05.
+    """A confusion matrix as SVG, a part to choose for each cell, named by `cell_name`.
 
     Args:
         report: of `evaluate.report.evaluate`; of more than MOST_CLASSES classes only `drawn_classes` are drawn.
@@ -83,7 +84,7 @@ def _cell(true: str, predicted: str, count: int, total: int, corner: tuple[int, 
 
 
 def plane(points: np.ndarray, sequences: list, shares: np.ndarray) -> str:
-    """Sequences as points in a plane, as SVG, a part to choose for each, named by the sequence's id. Taught in notebook 04.
+    """Sequences as points in a plane, as SVG, a part to choose for each, named by the sequence's id.
 
     Args:
         points: float (points, 2); one scale for both axes, so that distances can be compared.
@@ -91,7 +92,7 @@ def plane(points: np.ndarray, sequences: list, shares: np.ndarray) -> str:
         shares: of the variance that each axis shows, (2,).
     """
     labels = sorted({sequence.label for sequence in sequences})
-    styles = {label: LINE_STYLES[place % len(LINE_STYLES)] for place, label in enumerate(labels)}
+    styles = {label: point_style(place) for place, label in enumerate(labels)}
     marks = {label: f'<path d="{_MARKS[s["marker"]]}" fill="{s["color"]}" stroke="white" stroke-width="1"/>' for label, s in styles.items()}
     low, high = points.min(axis=0), points.max(axis=0)
     scale = min(np.array([_WIDE, _TALL]) / np.maximum(high - low, 1e-12))
@@ -100,15 +101,17 @@ def plane(points: np.ndarray, sequences: list, shares: np.ndarray) -> str:
     right, bottom = _WIDE + 2 * _EDGE, tall + 2 * _EDGE
     parts = [f'<path d="M{_EDGE / 2},4V{bottom}H{right - 4}" fill="none" stroke="{GREY}"/>']
     for (x, y), sequence in zip(placed, sequences, strict=True):
-        inner = f'<g transform="translate({x:.1f} {y:.1f})"><circle r="10" fill="transparent"/>{marks[sequence.label]}</g>'
+        inner = f'<g transform="translate({x:.1f} {y:.1f})"><circle r="8" fill="transparent"/>{marks[sequence.label]}</g>'
         parts.append(_part(sequence.id, f"sequence {sequence.id}, {sequence.label}", inner))
+    column = 20 + _LETTER * min(_LONGEST, max(map(len, labels)))
     for row, label in enumerate(labels):
-        parts.append(f'<g transform="translate({right + 10} {20 + 22 * row})">{marks[label]}<text x="12" y="4.5">{_short(label)}</text></g>')
+        x, y = right + 10 + column * (row // _ROWS), 20 + 22 * (row % _ROWS)
+        parts.append(f'<g transform="translate({x} {y})">{marks[label]}<text x="12" y="4.5">{_short(label)}</text></g>')
     names = f"first axis ({shares[0]:.0%} of the variance)", f"second axis ({shares[1]:.0%})"
     parts.append(f'<text x="{right / 2}" y="{bottom + 16}" text-anchor="middle">{names[0]}</text>')
     parts.append(f'<text transform="translate({_EDGE / 2 - 5} {bottom / 2}) rotate(-90)" text-anchor="middle">{names[1]}</text>')
-    width = right + 30 + _LETTER * min(_LONGEST, max(map(len, labels)))
-    return _card(width, max(bottom + 24, 20 + 22 * len(labels)), f"{len(points)} sequences of {len(labels)} classes in a plane", parts)
+    width = right + 10 + column * -(-len(labels) // _ROWS)
+    return _card(width, max(bottom + 24, 20 + 22 * min(len(labels), _ROWS)), f"{len(points)} sequences of {len(labels)} classes in a plane", parts)
 
 
 def _part(choice: str, words: str, inner: str) -> str:

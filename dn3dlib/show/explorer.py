@@ -10,16 +10,15 @@ from ipywidgets import HTML, HBox, IntSlider, Layout, SelectionSlider, VBox
 
 from dn3dlib.config import nearest
 from dn3dlib.data.manifest import DataSet
-from dn3dlib.errors import ConfigError, Dn3dError
+from dn3dlib.errors import ConfigError
 from dn3dlib.show import drawings
-from dn3dlib.show.controls import Clickable, image_html, opened
+from dn3dlib.show.controls import Clickable, answer_to, image_html, opened
 from dn3dlib.show.figures import ACCENT
 from dn3dlib.show.inside import coloured
 from dn3dlib.show.mistakes import cell_rows, cell_strips, fullest_mistake, sequence_frames
 from dn3dlib.show.players import play
 
 _LARGE, _STRIP, _GAP, _MARK = 260, 820, 6, 3  # pixels: a large picture, a strip of all times, the gap in it, the mark around a frame
-_WORDS = "max-width:280px;margin:0 8px;line-height:1.4;font-weight:bold"  # narrow, so that they stay beside the drawing
 _SLOW = 12.5  # frames in a second: half the speed of the videos
 
 
@@ -40,27 +39,31 @@ def feature_explorer(frames: np.ndarray, maps: dict[str, np.ndarray], centres: d
         frames: uint8 (frames, height, width, 1 or 3), of the clip.
         maps: layer → float32 (frames', height', width', channels'), in network order, as `explain.features.feature_maps` gives them.
         centres: layer → float (frames',): the frame of the clip on which each frame of its maps is centred (`explain.layers.map_centres`).
-        layer, unit: shown first; a unit that the layer has not becomes its last.
+        layer, unit: shown first; of a unit that the layer has not, the nearest.
 
     Raises:
-        ConfigError: no such layer.
+        ConfigError: no such layer, or a layer without centres.
     """
     if layer not in maps:
-        raise ConfigError(f"There are no maps of a layer {layer!r}: {nearest(layer, maps)}")
+        raise ConfigError(f"There are no maps of a layer {layer!r}: {nearest(layer, maps)}" if maps else "There are no maps to show: give those of a layer.")
+    if missing := sorted(set(maps) - set(centres)):
+        raise ConfigError(f"There are maps of {', '.join(missing)}, but no centres of them: `layers.map_centres` gives these.")
     layers = SelectionSlider(options=list(maps), value=layer, description="layer", layout=Layout(width="600px"))
     units = IntSlider(unit, 0, maps[layer].shape[-1] - 1, description="unit", layout=Layout(width="600px"))
     times = IntSlider(len(frames) // 2, 0, len(frames) - 1, description="time", layout=Layout(width="600px"))
     picture = HTML()
+    box = opened(VBox([layers, units, times, picture]))
 
-    def follow(_=None) -> None:
+    def follow() -> None:
         name = layers.value
         units.max = maps[name].shape[-1] - 1  # lowers the unit where this layer has fewer
         picture.value = _moment(frames, maps[name][..., units.value], centres[name], times.value, f"{name}, unit {units.value}")
 
-    for slider in (layers, units, times):
-        slider.observe(follow, "value")
-    follow()
-    return opened(VBox([layers, units, times, picture]))
+    def tell(sentence: str) -> None:
+        picture.value = f"<b>{html.escape(sentence)}</b>"
+
+    answer_to([layers, units, times], "value", follow, tell)
+    return box
 
 
 def confusion_explorer(data: DataSet, report: dict) -> VBox:
@@ -72,7 +75,12 @@ def confusion_explorer(data: DataSet, report: dict) -> VBox:
     Args:
         data: the data set that was evaluated.
         report: of `evaluate.report.evaluate`.
+
+    Raises:
+        ConfigError: a report without classes.
     """
+    if not report.get("classes"):
+        raise ConfigError("This report has no classes, so there is no matrix to show: `evaluate` gives one that has.")
     cells = {drawings.cell_name(true, predicted): (true, predicted) for true in report["classes"] for predicted in report["classes"]}
 
     def shown(choice: str) -> _Chosen:
@@ -99,7 +107,12 @@ def embedding_explorer(points: np.ndarray, sequences: list, shares: np.ndarray, 
         shares: of the variance that each axis shows, (2,).
         frames_of: takes the place of a sequence; gives a clip of it, uint8 (frames, height, width, 1 or 3).
         chosen: the place of the sequence that is shown first.
+
+    Raises:
+        ConfigError: no points, or none in that place.
     """
+    if not 0 <= chosen < len(points):
+        raise ConfigError(f"There is no point in place {chosen}: {len(points)} points are here, counted from 0.")
     places = {sequence.id: place for place, sequence in enumerate(sequences)}
 
     def shown(choice: str) -> _Chosen:
@@ -112,21 +125,30 @@ def embedding_explorer(points: np.ndarray, sequences: list, shares: np.ndarray, 
 
 
 def _choosing(drawing: str, first: str, shown: Callable[[str], _Chosen]) -> VBox:
-    """A drawing to click; what is `shown` for the choice stands beside and below it, or the sentence of its Dn3dError."""
-    clickable, words, player, strips = Clickable(drawing=drawing), HTML(), HTML(), HTML()
+    """A drawing to click; what is `shown` for the choice stands below and beside it, or the sentence of an error."""
+    clickable, player, strips = Clickable(drawing=drawing, choice=first), HTML(), HTML()
+    row = HBox([clickable, player], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
+    box = opened(VBox([row, strips]))
 
-    def follow(_=None) -> None:
-        try:
-            found = shown(clickable.choice)
-        except Dn3dError as error:
-            found = _Chosen(str(error))
-        words.value, strips.value = f'<p aria-live="polite" style="{_WORDS}">{html.escape(found.words)}</p>', found.strips
-        player.value = "" if found.frames is None else play(found.frames, fps=_SLOW, label=found.name).data  # takes longest, so last
+    def follow() -> None:
+        found = shown(clickable.choice)
+        clickable.words, strips.value = found.words, found.strips
+        player.value = _player(found)  # takes longest, so last
 
-    clickable.observe(follow, "choice")
-    clickable.choice = first
-    row = HBox([clickable, VBox([words, player])], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
-    return opened(VBox([row, strips]))
+    def tell(sentence: str) -> None:
+        clickable.words, strips.value, player.value = sentence, "", ""
+
+    answer_to([clickable], "choice", follow, tell)
+    return box
+
+
+def _player(found: _Chosen) -> str:
+    if found.frames is None:
+        return ""
+    try:
+        return play(found.frames, fps=_SLOW, label=found.name).data
+    except ConfigError as error:  # too long for a player; its words and strips stay
+        return f"<p>{html.escape(str(error))}</p>"
 
 
 def _moment(frames: np.ndarray, film: np.ndarray, centres: np.ndarray, time: int, name: str) -> str:

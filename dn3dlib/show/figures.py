@@ -60,6 +60,12 @@ class Picture:
         return {"image/png": self.png(), "text/plain": f"<picture: {self.alt}>"}, {"image/png": {"alt": self.alt}}
 
 
+def point_style(place: int) -> dict[str, str]:
+    """Colour and marker of the points of a class in that place: 64 pairs, which all differ."""
+    markers = [style["marker"] for style in LINE_STYLES]
+    return {"color": COLOURS[place % 8], "marker": markers[(place + place // 8) % 8]}
+
+
 def frame_strips(rows: dict[str, np.ndarray], numbers=None, title: str = "") -> Picture:
     """Frames side by side, one strip for each row. Taught in notebook 01.
 

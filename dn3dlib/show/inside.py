@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dn3dlib.show.figures import ACCENT, GREY, LINE_STYLES, WIDTH, Picture, frame_strips
+from dn3dlib.show.figures import ACCENT, GREY, LINE_STYLES, WIDTH, Picture, frame_strips, point_style
 
 _COLUMNS = 8  # maps beside each other in a grid
 _ENLARGED = 4  # pixels for one of a frame on which a place is marked
@@ -174,7 +174,7 @@ def sequence_plane(points: np.ndarray, sequences: list, shares: np.ndarray, chos
     labels = [sequence.label for sequence in sequences]
     axis = left.subplots()
     for place, label in enumerate(sorted(set(labels))):
-        style = LINE_STYLES[place % len(LINE_STYLES)] | {"linestyle": ""}
+        style = point_style(place) | {"linestyle": ""}
         axis.plot(*points[[name == label for name in labels]].T, label=label, alpha=0.85, **style)
     axis.plot(*points[chosen], "o", markersize=17, markerfacecolor="none", markeredgecolor="black", markeredgewidth=2)
     axis.set(xlabel=f"first axis ({shares[0]:.0%} of the variance)", ylabel=f"second axis ({shares[1]:.0%})")

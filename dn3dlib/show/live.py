@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from IPython.display import HTML, display
 from ipywidgets import Button
 
+from dn3dlib.errors import ConfigError
 from dn3dlib.show.bars import in_a_kernel
-from dn3dlib.show.board import Board, row_in_words
+from dn3dlib.show.board import PANELS, Board, row_in_words
 from dn3dlib.show.controls import close, heard_while_its_cell_runs, on_a_page, opened
 from dn3dlib.train.observer import EVERY, Moment, Observer
 from dn3dlib.train.runs import Run
 
 _ENDINGS = {
     "finished": "Finished",
-    "stopped": "Stopped: what was learned is saved, and resume(run_path) goes on from there",
+    "stopped": "Stopped: what was learned is saved, and `resume` of its folder goes on from there",
     "failed": "Ended by an error; the last good checkpoint is kept",
 }
 _STOPPING = "Stopping after this step…"
@@ -31,7 +32,10 @@ class LiveBoard(Observer):
     """
 
     def __init__(self, against: Sequence[dict] = (), name: str = "an earlier run"):
-        """`against`: the history of an earlier run (rows of `runs.COLUMNS`), drawn dashed and grey; `name`: what it is called."""
+        """`against`: the history of an earlier run (rows of `runs.COLUMNS`), drawn dashed and grey; `name`: what it is called. Other rows raise ConfigError."""
+        columns = {column for panel in PANELS.values() for column in panel} | {"epoch"}
+        if not isinstance(against, list | tuple) or not all(isinstance(row, dict) and columns <= set(row) for row in against):
+            raise ConfigError(f"LiveBoard(against=…) is the history of a run, as Run.history() gives it, not {str(against)[:60]}.")
         self._against, self._name = against, name
 
     def start(self, run: Run, history: list[dict], stop: threading.Event) -> None:

@@ -16,7 +16,7 @@ MOST = 5  # sequences in one picture
 
 
 def sequence_frames(data: DataSet, sequence: str) -> np.ndarray:
-    """All frames of a prepared sequence, uint8 (frames, height, width, channels). Taught in notebook 05.
+    """All frames of a prepared sequence, uint8 (frames, height, width, channels).
 
     Args:
         data: the data set that was evaluated.

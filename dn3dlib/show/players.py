@@ -8,6 +8,7 @@ import math
 import re
 import tempfile
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ SMALL, LARGE = 240, 400  # pixels: a picture narrower than the one is shown larg
 WIDEST = 880  # pixels of a row of clips
 CONSTANT_RATE_FACTORS = (18, 23, 28, 33, 38, 43)  # of H.264, from fine to coarse: the first that fits is taken
 _BLOCK = 16  # pixels: H.264 works in blocks of this size, which no two clips may share
-_SHEET = 8192  # pixels: the widest picture of all frames; WebP ends at 16383
+_SHEET, _LONGEST = 8192, 16383  # pixels: the widest film and sheet of frames, which browsers still draw; the highest sheet, where WebP ends
 _PAGE = Path(__file__).with_name("player.html")
 _GAP, _WORDS, _BAR, _ONE_ROW = 6, 20, 64, 470  # pixels of the page: between clips, below each, for the controls, where these need no second row
 
@@ -49,7 +50,8 @@ def play(clips: np.ndarray | dict[str, np.ndarray], fps: float | dict[str, float
         fps: frames shown in a second; below the video's own it is slow motion; label → fps where they differ, as those of a
             clip and of feature maps that have half its frames.
         label: what is seen, for who cannot see it; of one clip it stands below the picture as well.
-        exact: every pixel as it is (WebP without loss), to look at pixels; else H.264, which is far smaller.
+        exact: every pixel as it is (WebP without loss), to look at pixels; else H.264, which is far smaller, and of clips wider
+            than LARGE pixels a reduced picture.
 
     Returns:
         HTML that holds the frames once, in at most MAX_BYTES for each clip.
@@ -57,13 +59,15 @@ def play(clips: np.ndarray | dict[str, np.ndarray], fps: float | dict[str, float
     Raises:
         ConfigError: other arrays, an impossible rate, more frames than fit.
     """
-    film = _in_scale(_named(clips, fps, label))
+    film = _in_scale(_named(clips, fps, label) if exact else [_reduced(clip) for clip in _named(clips, fps, label)])
     label = label or ", ".join(clip.label for clip in film if clip.label) or f"a clip of {len(film[0].frames)} frames"
     rate = max(clip.fps for clip in film)
     ticks = max(math.ceil(len(clip.frames) / clip.fps * rate - 1e-9) for clip in film)
     joined, places = _joined(film, rate, ticks)
+    columns = min(ticks, _SHEET // joined.shape[2])
+    if not columns or math.ceil(ticks / columns) * joined.shape[1] > _LONGEST:
+        raise ConfigError(f"{len(film)} clips of {ticks} frames, {joined.shape[2]} pixels wide beside each other, are too large for a player: show fewer, smaller ones.")
     still, limit = _still(joined), MAX_BYTES * len(film)
-    columns = max(1, min(ticks, _SHEET // joined.shape[2]))
     facts = {
         "label": label, "video": not exact, "fps": rate, "ticks": ticks, "columns": columns,
         "width": joined.shape[2], "height": joined.shape[1],
@@ -100,14 +104,14 @@ def mp4(frames: np.ndarray, fps: float, factor: int = 23) -> bytes:
 
 def _named(clips, fps, label: str) -> list[_Clip]:
     """The clips as they are given, checked, each with its label and rate."""
-    given = clips if isinstance(clips, dict) else {label: clips}
+    given = {str(name): frames for name, frames in clips.items()} if isinstance(clips, dict) else {label: clips}
     if not given:
         raise ConfigError("There is no clip to play: give at least one.")
-    rates = fps if isinstance(fps, dict) else dict.fromkeys(given, fps)
+    rates = {str(name): rate for name, rate in fps.items()} if isinstance(fps, dict) else dict.fromkeys(given, fps)
     if set(rates) != set(given):
         raise ConfigError(f"fps is for {', '.join(map(repr, rates))}, but the clips are {', '.join(map(repr, given))}.")
     for rate in rates.values():
-        if not (isinstance(rate, int | float) and math.isfinite(rate) and rate > 0):
+        if not (isinstance(rate, Real) and not isinstance(rate, bool) and math.isfinite(rate) and rate > 0):
             raise ConfigError(f"fps is {rate!r}, but must be a positive number of frames in a second.")
     return [_Clip(name, _checked(frames), float(rates[name])) for name, frames in given.items()]
 
@@ -120,25 +124,24 @@ def _checked(frames) -> np.ndarray:
     if found.dtype != np.uint8 or found.ndim != 4 or found.shape[3] not in (1, 3) or 0 in found.shape:
         raise ConfigError(
             f"A player needs frames as uint8 (frames, height, width, 1 or 3), but these are {found.dtype} "
-            f"{np.shape(frames)}: normalised clips are drawn by `frame_strips`."
+            f"{found.shape}: normalised clips are drawn by `frame_strips`, several clips are given as label → frames."
         )
     return np.broadcast_to(found, (*found.shape[:3], 3))
 
 
 def _in_scale(film: list[_Clip]) -> list[_Clip]:
     """The clips in a size that can be watched: whole pixels, about as wide as the widest, so that maps match their clip."""
-    reduced = [_Clip(clip.label, _reduced(clip.frames), clip.fps) for clip in film]
-    widest = max(clip.frames.shape[2] for clip in reduced)
+    widest = max(clip.frames.shape[2] for clip in film)
     target = widest * math.ceil(SMALL / widest)
-    return [_Clip(clip.label, clip.frames, clip.fps, max(1, round(target / clip.frames.shape[2]))) for clip in reduced]
+    return [_Clip(clip.label, clip.frames, clip.fps, max(1, round(target / clip.frames.shape[2]))) for clip in film]
 
 
-def _reduced(frames: np.ndarray) -> np.ndarray:
-    height, width = frames.shape[1:3]
+def _reduced(clip: _Clip) -> _Clip:
+    height, width = clip.frames.shape[1:3]
     if width <= LARGE:
-        return frames
+        return clip
     size = LARGE, max(2, round(height * LARGE / width))
-    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+    return _Clip(clip.label, np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in clip.frames]), clip.fps)
 
 
 def _joined(film: list[_Clip], rate: float, ticks: int) -> tuple[np.ndarray, list[int]]:
@@ -174,7 +177,10 @@ def _sheet(frames: np.ndarray, columns: int) -> str:
 def _still(frames: np.ndarray) -> str:
     """The first, the middle and the last frame as one picture, for a page where nothing moves."""
     chosen = frames[sorted({0, len(frames) // 2, len(frames) - 1})]
-    return _in_page("image/webp", _webp(np.concatenate(list(chosen), axis=1), quality=50))
+    picture = np.concatenate(list(chosen), axis=1)
+    if picture.shape[1] > 2 * WIDEST:
+        picture = cv2.resize(picture, (2 * WIDEST, max(1, picture.shape[0] * 2 * WIDEST // picture.shape[1])), interpolation=cv2.INTER_AREA)
+    return _in_page("image/webp", _webp(picture, quality=50))
 
 
 def _webp(picture: np.ndarray, **options) -> bytes:

@@ -23,7 +23,7 @@ from dn3dlib.train.best import copy_weights, load_best, save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.interrupt import stop_on_interrupt
 from dn3dlib.train.memory import memory_advice, memory_warning, out_of_memory_in_a_sentence
-from dn3dlib.train.observer import Observer, Report
+from dn3dlib.train.observer import Observer, Report, check_observers
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
@@ -67,8 +67,9 @@ def train(
     Raises:
         RunError: the folder is taken, the weights do not fit, the loss is no number any more.
         DataError: the data set is damaged or has no training sequences.
-        ConfigError: the memory that `config.cache` asks for is not free, or augmentation does harm (`clips.check_augmentation`).
+        ConfigError: the memory that `config.cache` asks for is not free, augmentation does harm (`clips.check_augmentation`), no observers.
     """
+    check_observers(observers)
     data = DataSet.open(data_dir)
     if protocol:
         data = data.as_split_by(protocol, data.seed)
@@ -111,6 +112,7 @@ def resume(
         RunError: no run there, another data set, other settings than its checkpoints have, no checkpoint that can be read.
         Dn3dError: another process trains it, or the folder cannot be written.
     """
+    check_observers(observers)
     run = Run.open(run_dir)
     data = run.open_data(data_dir)
     run.check_same_data(data)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from dn3dlib.errors import ConfigError
 from dn3dlib.train.runs import Run
 
 EVERY = 0.5  # seconds between two moments at least: to read the loss is to wait for the device
@@ -15,7 +16,7 @@ _WINDOW = 20  # moments over which the rate is measured: ten seconds where steps
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a training is, between two of its steps or two batches of a validation. Taught in notebook 02."""
+    """Where a training is, between two of its steps or two batches of a validation."""
 
     epoch: int  # from 1
     epochs: int
@@ -30,7 +31,7 @@ class Moment:
 
 
 class Observer:
-    """What `train` and `resume` tell; a child takes what it wants. Taught in notebook 02.
+    """What `train` and `resume` tell; a child takes what it wants.
 
     All calls come from the thread that trains, between two steps, and the training waits for them.
     """
@@ -46,6 +47,12 @@ class Observer:
 
     def end(self, ending: str) -> None:
         """It is over: `finished`; `stopped`, saved before its last epoch; or `failed`, an error follows."""
+
+
+def check_observers(observers) -> None:
+    """Raise ConfigError where one of them cannot be told anything: before a folder is made for the training."""
+    if not isinstance(observers, tuple | list) or not all(isinstance(one, Observer) for one in observers):
+        raise ConfigError(f"observers is {observers!r}, but must be a tuple of observers, such as (LiveBoard(),).")
 
 
 class Report:
@@ -73,10 +80,10 @@ class Report:
     @contextmanager
     def from_start_to_end(self, history: list[dict], stop: threading.Event) -> Iterator[None]:
         """Tell the start, run the block, which adds to `history`, and tell how it ended."""
-        for observer in self._observers:
-            observer.start(self._run, list(history), stop)
         ending = "failed"
         try:
+            for observer in self._observers:
+                observer.start(self._run, list(history), stop)
             yield
             ending = "finished" if len(history) == self._run.train.epochs else "stopped"
         finally:

@@ -1,9 +1,11 @@
 """What the browser tests share: Chromium, the course with small parameters, JupyterLab on it, and each notebook run once."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -119,27 +121,32 @@ def context(browser) -> BrowserContext:
 @pytest.fixture
 def page(context, server) -> Page:
     """An empty page of that browser, and no kernel."""
-    yield from new_page(context, server)
+    with new_page(context, server) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
 def ran(context, server, request) -> Page:
-    """The notebook of that name, opened and all its cells run."""
-    for page in new_page(context, server):
-        open_notebook(page, server, f"{request.param}.ipynb", token=True)
-        run_all(page)
-        yield page
+    """The notebook of that name, opened and all its cells run; until the last test with it the console stays silent."""
+    with new_page(context, server) as opened:
+        open_notebook(opened, server, f"{request.param}.ipynb", token=True)
+        run_all(opened)
+        yield opened
+        assert opened.said == [], "in the browser's console"
 
 
-def new_page(context: BrowserContext, server: Server):
+@contextlib.contextmanager
+def new_page(context: BrowserContext, server: Server) -> Iterator[Page]:
     """A page that remembers what goes wrong in it, in `page.said`."""
     page = context.new_page()
     page.said = []
     page.on("console", lambda message: page.said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: page.said.append(f"uncaught: {error}"))
-    yield page
-    page.close()
-    end_kernels(server)
+    try:
+        yield page
+    finally:
+        page.close()
+        end_kernels(server)
 
 
 @pytest.fixture(scope="session", autouse=True)

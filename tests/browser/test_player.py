@@ -147,6 +147,11 @@ def test_zoomed_clips_scroll_together(opened):
     assert abs(before[0] - width) <= 1, "zooming keeps the middle"
     player.evaluate("views[0].view.scrollTo(90, 30)")
     player.wait_for_function("views[1].view.scrollLeft === 90 && views[1].view.scrollTop === 30")
+    player.evaluate("views[0].view.focus()")
+    at = number(player)
+    player.page.keyboard.press("ArrowRight")
+    player.wait_for_function("views[0].view.scrollLeft > 90 && views[1].view.scrollLeft > 90")
+    assert number(player) == at, "the arrows of a zoomed picture scroll it"
     for _ in range(9):
         player.page.keyboard.press("-")
     assert player.evaluate("views[0].canvas.getBoundingClientRect().width") == width
