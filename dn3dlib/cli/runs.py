@@ -107,12 +107,15 @@ def _new_folder(name: str) -> Path:
 
 def _train_new(out: Path, data: Path, device: str, init_from: Path | None, configs: dict) -> list[dict]:
     from dn3dlib.train.loop import train as train_network
+    from dn3dlib.train.observer import EpochLines
 
-    return train_network(data, out, configs["clip"], configs["model"], configs["train"], init_from=init_from, device=device)
+    options = {"init_from": init_from, "device": device, "observers": (EpochLines(),)}
+    return train_network(data, out, configs["clip"], configs["model"], configs["train"], **options)
 
 
 def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_from: Path | None, given: list[str]) -> list[dict]:
     from dn3dlib.train.loop import resume
+    from dn3dlib.train.observer import EpochLines
     from dn3dlib.train.runs import Run
 
     run = Run.open(out)
@@ -126,7 +129,7 @@ def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_
                     f"--resume goes on with the settings of {out}: {name}.{field} is {getattr(own[name], field)!r} there, not "
                     f"{value!r}; leave it out, or start a new run with --init-from {out}."
                 )
-    return resume(out, data, device=device)
+    return resume(out, data, device=device, observers=(EpochLines(),))
 
 
 def check_storage_fits(preset: Preset, data) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dn3dlib.train.runs import Run
+from dn3dlib.progress import say_beside_bars
+from dn3dlib.train.runs import COLUMNS, Run
 
 EVERY = 0.5  # seconds between two moments at least: to read the loss is to wait for the device
 _WINDOW = 20  # moments over which the rate is measured: ten seconds where steps are short
@@ -46,6 +47,25 @@ class Observer:
 
     def end(self, ending: str) -> None:
         """It is over: `finished`; `stopped`, saved before its last epoch; or `failed`, an error follows."""
+
+
+FIGURES = tuple(name for name in COLUMNS if name not in ("epoch", "seconds"))
+
+
+class EpochLines(Observer):
+    """Says each epoch's figures in a line on standard error, for logs and for what reads them (`figure_pattern`)."""
+
+    def start(self, run: Run, history: list[dict], stop: threading.Event) -> None:
+        self._epochs = run.train.epochs
+
+    def epoch(self, history: list[dict]) -> None:
+        figures = ", ".join(f"{name} {history[-1][name]:.6g}" for name in FIGURES if history[-1][name] is not None)
+        say_beside_bars(f"epoch {history[-1]['epoch']}/{self._epochs}: {figures}")
+
+
+def figure_pattern(name: str) -> str:
+    """The regular expression that finds a figure (`FIGURES`) in the lines of `EpochLines`, as its one group."""
+    return rf"epoch \d+/\d+: .*\b{name} ([0-9.e+-]+)"
 
 
 class Report:
