@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dn3dlib.cli.runs import chosen_configs, given_settings
+from dn3dlib.cli.runs import given_settings
 from dn3dlib.cli.shell import BATCH_SIZE, EPOCHS, FRAMES, JSON, PRECISION, PRESET, SEED, SETTINGS, app, show
 
 sagemaker = typer.Typer(help="Train on hired machines of AWS; `submit --dry-run` first: it prints all that would be created, and creates nothing.")
@@ -40,15 +40,13 @@ def submit(
     as_json: JSON = False,
 ) -> None:
     """Start `dn3d train` on SageMaker; with --dry-run say only what would be created."""
-    from dn3dlib.data.manifest import DataSet
     from dn3dlib.deploy.job import plan_job
     from dn3dlib.deploy.sagemaker import describe_job
     from dn3dlib.deploy.sagemaker import submit as submit_job
 
     given = given_settings(settings, epochs=epochs, batch_size=batch_size, frames=frames, seed=seed, precision=precision)
-    chosen, _ = chosen_configs(DataSet.open(data), preset, given)
     job = plan_job(
-        data, bucket, role, preset=chosen.name, settings=given, name=name, region=region, instance_type=instance_type,
+        data, bucket, role, preset=preset, settings=given, name=name, region=region, instance_type=instance_type,
         instances=instances, spot=spot, max_hours=max_hours, max_wait_hours=max_wait_hours, image=image,
     )  # fmt: skip
     if not dry_run:

@@ -28,7 +28,7 @@ CHANNEL = "data"
 PRESET = "preset"  # the hyperparameter of that name
 _PORT = 23456  # on which the hosts of a job find each other
 _OTHERS = ("model_dir",)  # hyperparameters that AWS's own containers add
-_ERROR = "dn3d: error: "
+_ERROR, _INTERRUPTED = "dn3d: error: ", 130  # as `dn3d` says and returns it
 
 
 def main() -> int:
@@ -117,7 +117,7 @@ def _evaluate(run_dir: Path, data: str) -> tuple[int, str]:
 
 
 def _dn3d(arguments: list[str], more: dict[str, str]) -> tuple[int, str]:
-    """Run `dn3d` with more variables; its exit status, and the last line that it said, which tells what was wrong.
+    """Run `dn3d` with more variables; its exit status, and a sentence that tells what was wrong.
 
     SIGTERM and SIGINT go on to it: it writes a checkpoint and ends.
     """
@@ -126,15 +126,17 @@ def _dn3d(arguments: list[str], more: dict[str, str]) -> tuple[int, str]:
     # Read as lines, a progress bar gives one line each time it is drawn.
     child = subprocess.Popen(command, env=os.environ | more, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
     before = {number: signal.signal(number, lambda n, frame: child.send_signal(n)) for number in (signal.SIGTERM, signal.SIGINT)}
-    last = ""
+    sentence = ""
     try:
         for line in child.stderr:
             print(line, end="", file=sys.stderr, flush=True)
-            last = line.strip() or last
-        return child.wait(), last.removeprefix(_ERROR)
+            sentence = line.strip().removeprefix(_ERROR) if line.startswith(_ERROR) else sentence
+        status = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    status = 128 - status if status < 0 else status  # ended by a signal, as shells count it
+    return status, sentence or f"dn3d {arguments[0]} ended with status {status}{' (interrupted)' if status == _INTERRUPTED else ''}: its log tells more."
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
 """A training job on SageMaker, planned: what would be created and what it may cost at most, before AWS is asked for anything."""
 
 import hashlib
-import json
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dn3dlib.config import apply_settings, nearest
+from dn3dlib.config import nearest
 from dn3dlib.data.clips import check_augmentation, plan_training
 from dn3dlib.data.manifest import MANIFEST, DataSet
 from dn3dlib.deploy.aws import REGISTRY, AwsError, chosen_region
 from dn3dlib.deploy.container import CHANNEL, CHECKPOINTS, PRESET
 from dn3dlib.deploy.source import PROGRAM, source_archive
-from dn3dlib.presets import find_preset
+from dn3dlib.presets import chosen_configs
 from dn3dlib.train.observer import FIGURES, figure_pattern
 
 # Where AWS publishes its training images under one account; other regions have accounts of their own.
@@ -52,7 +51,7 @@ def plan_job(
     storage: str,
     role: str,
     *,
-    preset: str = "quick",
+    preset: str | None = None,
     settings: list[str] | None = None,
     name: str = "",
     region: str = "",
@@ -88,7 +87,7 @@ def plan_job(
     region = _checked_region(chosen_region(region), image)
     bucket, prefix = _bucket_and_prefix(storage)
     _check_role_and_machines(role, instance_type, instances)
-    name = _job_name(name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+    name = _job_name(name or f"{preset or 'run'}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
     data_prefix, job_prefix = f"{prefix}/data/{_content(data)}", f"{prefix}/jobs/{name}"
     root = f"s3://{bucket}"
     program = {"sagemaker_program": PROGRAM, "sagemaker_submit_directory": f"{root}/{job_prefix}/source.tar.gz", "sagemaker_region": region}
@@ -100,7 +99,7 @@ def plan_job(
             "TrainingInputMode": "File",
             "MetricDefinitions": [{"Name": figure, "Regex": figure_pattern(figure)} for figure in FIGURES],
         },
-        "HyperParameters": program | {PRESET: json.dumps(preset)} | given,
+        "HyperParameters": program | given,
         "InputDataConfig": [{"ChannelName": CHANNEL, "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{root}/{data_prefix}/"}}}],
         "OutputDataConfig": {"S3OutputPath": f"{root}/{prefix}/jobs"},  # SageMaker adds the job's name
         "CheckpointConfig": {"S3Uri": f"{root}/{job_prefix}/checkpoints", "LocalPath": CHECKPOINTS},
@@ -114,13 +113,13 @@ def plan_job(
     return Job(request, region, bucket, job_prefix, data_prefix, uploads)
 
 
-def _checked_settings(data: DataSet, preset: str, settings: list[str]) -> dict[str, str]:
-    """Settings by name, after all checks that a training makes before its first step."""
-    chosen = find_preset(preset)
-    configs = apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, settings)
+def _checked_settings(data: DataSet, preset: str | None, settings: list[str]) -> dict[str, str]:
+    """The preset and the settings by name, after all checks that a training makes before its first step."""
+    _, configs = chosen_configs(data, preset, settings)
     check_augmentation(configs["clip"], data.storage.frame_shape, data.classes)
     plan_training(data, configs["clip"], configs["train"].seed, 0)
-    return {name.strip(): value for name, _, value in (setting.partition("=") for setting in settings)}
+    named = {name.strip(): value for name, _, value in (setting.partition("=") for setting in settings)}
+    return ({PRESET: preset} if preset else {}) | named
 
 
 def _checked_region(region: str, image: str) -> str:
