@@ -1,7 +1,6 @@
 """The entry point in SageMaker's container: in a tree as in /opt/ml, with SageMaker's variables, and under its own toolkit."""
 
 import csv
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -9,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,6 @@ SETTINGS = {
     "train.batch_size": 4, "clip.frames": 4, "clip.hop": 4, "clip.crop": 2, "clip.clips_per_sequence": 2,
     "model.growth_rate": 2, "model.depth": 7, "model.blocks": 2, "model.variant": "lite", "clip.flip": True,
 }  # fmt: skip
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -151,30 +150,25 @@ def test_two_hosts_know_each_other_and_the_first_hands_over(machine, run_here, t
 
 
 @pytest.fixture
-def toolkit(tmp_path, prepared):
+def toolkit(tmp_path):
     """A function that has SageMaker's own toolkit train in a tree as SageMaker lays it out, for one host of a job."""
     if importlib.util.find_spec("sagemaker_training") is None:
         pytest.skip("not run: SageMaker's own toolkit is not installed; pip install sagemaker-training==5.1.4 (it needs a C compiler) brings it")
 
-    def run(current: str, hosts: list[str], **settings) -> tuple[Path, subprocess.CompletedProcess]:
-        base = tmp_path / current
+    def run(base: Path, hosts: list[str], data: Path, hyperparameters: dict[str, str], **more: str) -> subprocess.CompletedProcess:
         for name in ("input/config", "input/data", "model", "output/data", "checkpoints"):
             (base / name).mkdir(parents=True)
-        (base / "input" / "data" / "data").symlink_to(prepared)
-        archive = base / "source.tar.gz"
-        archive.write_bytes(source_archive())
-        program = {"sagemaker_program": PROGRAM, "sagemaker_submit_directory": str(archive), "sagemaker_region": "eu-west-1"}
-        hyperparameters = program | {name: value if isinstance(value, str) else json.dumps(value) for name, value in (SETTINGS | settings).items()}
+        (base / "input" / "data" / "data").symlink_to(data)
         configs = {
             "hyperparameters": hyperparameters,
-            "resourceconfig": {"current_host": current, "hosts": hosts, "network_interface_name": "lo"},
+            "resourceconfig": {"current_host": base.name, "hosts": hosts, "network_interface_name": "lo"},
             "inputdataconfig": {"data": {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}},
         }
         for name, value in configs.items():
             (base / "input" / "config" / f"{name}.json").write_text(json.dumps(value))
-        own = {"SAGEMAKER_BASE_DIR": str(base), "PIP_NO_INDEX": "1", "PYTHONPATH": windowless_opencv(tmp_path), "SM_STUDIO_LOCAL_MODE": "True"}
+        own = {"SAGEMAKER_BASE_DIR": str(base), "PIP_NO_INDEX": "1", "PYTHONPATH": windowless_opencv(tmp_path), **more}
         command = [sys.executable, "-m", "sagemaker_training.cli.train"]
-        return base, subprocess.run(command, cwd=tmp_path, env=os.environ | own, capture_output=True, text=True, timeout=200)
+        return subprocess.run(command, cwd=tmp_path, env=os.environ | own, capture_output=True, text=True, timeout=200)
 
     return run
 
@@ -188,21 +182,42 @@ def windowless_opencv(folder: Path) -> str:
     return str(folder / "site")
 
 
-def test_the_toolkit_trains_on_one_host(toolkit):
-    base, done = toolkit("localhost", ["localhost"], **{"train.epochs": 1})
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Reporting training SUCCESS" in done.stdout + done.stderr
-    assert f"File \"{ROOT}" not in done.stderr
-    run = Run.open(base / "model")
-    assert len(run.history()) == 1 and (base / "model" / "evaluation.json").is_file()
+def test_a_submitted_job_goes_through_the_toolkit_and_comes_back(toolkit, cloud, shell, prepared, tmp_path):
+    """What SageMaker does between `submit` and `fetch` is done here: data down, the toolkit run, the model packed and up."""
+    settings = [word for name, value in (SETTINGS | {"train.epochs": 1}).items() for word in ("--set", f"{name}={value}")]
+    where = ["--bucket", "s3://videos-123456789012/dn3d", "--role", "arn:aws:iam::123456789012:role/trainer", "--region", "eu-west-1"]
+    status, _, err = shell("sagemaker", "submit", "--data", prepared, *where, "--name", "whole", *settings)
+    assert status == 0, err
+    job = cloud.jobs.describe_training_job(TrainingJobName="dn3d-whole")
+    folder = job["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"].removeprefix("s3://videos-123456789012/")
+    data, base = tmp_path / "downloaded", tmp_path / "localhost"
+    data.mkdir()
+    for entry in cloud.s3.list_objects_v2(Bucket="videos-123456789012", Prefix=folder)["Contents"]:
+        cloud.s3.download_file("videos-123456789012", entry["Key"], str(data / entry["Key"].removeprefix(folder)))
+    done = toolkit(base, ["localhost"], data, job["HyperParameters"], S3_ENDPOINT_URL=cloud.endpoint)
+    assert done.returncode == 0 and "Reporting training SUCCESS" in done.stdout + done.stderr, done.stdout + done.stderr
     assert (base / "code" / "dn3dlib" / "deploy" / "container.py").is_file()
-    assert run.data["path"] == str((base / "input" / "data" / "data").resolve())
+    assert (base / "output" / "success").is_file() and not (base / "output" / "failure").exists()
+    packed = tmp_path / "model.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(base / "model", ".")
+    place = job["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("s3://videos-123456789012/")
+    cloud.s3.upload_file(str(packed), "videos-123456789012", place)
+    run = tmp_path / "run"
+    status, _, err = shell("sagemaker", "fetch", "dn3d-whole", "--region", "eu-west-1", "--out", run)
+    assert status == 0, err
+    assert len(Run.open(run).history()) == 1 and Run.open(run).model.depth == 7
+    status, out, err = shell("evaluate", "--run", run, "--data", prepared, "--device", "cpu", "--json")
+    assert status == 0 and json.loads(out)["split"] == "test", err
 
 
-def test_the_toolkit_gives_two_hosts_their_places(toolkit):
-    hosts = ["127.0.0.1", "localhost"]
+def test_the_toolkit_gives_two_hosts_their_places(toolkit, prepared, tmp_path):
+    hosts, archive = ["127.0.0.1", "localhost"], tmp_path / "source.tar.gz"
+    archive.write_bytes(source_archive())
+    program = {"sagemaker_program": PROGRAM, "sagemaker_submit_directory": str(archive), "sagemaker_region": "eu-west-1"}
     for index, current in enumerate(hosts):
-        base, done = toolkit(current, hosts, **{"train.epochs": 0})
+        base = tmp_path / current
+        done = toolkit(base, hosts, prepared, program | {"train.epochs": "0"})  # refused, so that neither waits for the other
         assert done.returncode != 0
         config = json.loads(re.search(r"TF_CONFIG=({.*}) dn3d train", done.stdout + done.stderr)[1])
         assert config == {"cluster": {"worker": ["127.0.0.1:23456", "localhost:23456"]}, "task": {"type": "worker", "index": index}}

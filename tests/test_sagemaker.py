@@ -8,21 +8,16 @@ import io
 import json
 import sys
 import tarfile
-import urllib.request
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
-boto3 = pytest.importorskip("boto3", reason="not run: boto3 is not installed (the extra [dev])")
-pytest.importorskip("moto", reason="not run: moto is not installed (the extra [dev])")
+from dn3dlib.deploy import aws, sagemaker
+from dn3dlib.deploy.source import NEEDED, requirements, source_archive
+from dn3dlib.train.runs import Run
 
-from botocore.stub import Stubber  # noqa: E402
-from moto.server import ThreadedMotoServer  # noqa: E402
-
-from dn3dlib.deploy import aws, sagemaker  # noqa: E402
-from dn3dlib.deploy.source import NEEDED, requirements, source_archive  # noqa: E402
-from dn3dlib.train.runs import Run  # noqa: E402
-
-ACCOUNT, REGION, BUCKET = "123456789012", "eu-west-1", "videos-123456789012"
+ACCOUNT, REGION, BUCKET = "123456789012", "eu-west-1", "videos-123456789012"  # moto's, and as `cloud` makes it
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/trainer"
 # What each call needs, as AWS's authorization reference says.
 RIGHTS = {
@@ -34,38 +29,6 @@ RIGHTS = {
     "DescribeTrainingJob": {"sagemaker:DescribeTrainingJob"},
     "StopTrainingJob": {"sagemaker:StopTrainingJob"},
 }
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-@pytest.fixture
-def nothing_of_aws(monkeypatch, tmp_path):
-    """No credentials, region or settings of whoever runs the tests."""
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody answers there
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-
-
-@pytest.fixture
-def cloud(nothing_of_aws, server, monkeypatch):
-    """An account with one bucket and no job; gives the clients of S3 and SageMaker."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    urllib.request.urlopen(urllib.request.Request(f"{server}/moto-api/reset", method="POST")).close()
-    s3, jobs = (boto3.client(name, region_name=REGION) for name in ("s3", "sagemaker"))
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    return s3, jobs
 
 
 @pytest.fixture
@@ -113,7 +76,7 @@ def test_a_dry_run_prints_all_and_asks_nobody(nothing_of_aws, submit, prepared):
 
 
 def test_a_job_is_submitted_over_http(cloud, submit, prepared):
-    s3, jobs = cloud
+    s3, jobs = cloud.s3, cloud.jobs
     status, out, err = submit("--spot")
     assert status == 0, err
     assert ACCOUNT not in out + err
@@ -139,11 +102,11 @@ def test_data_that_is_there_is_not_uploaded_again(cloud, submit):
     status, _, err = submit(name="second")
     assert status == 0
     assert [line.rpartition("/")[2] for line in err.splitlines() if line.startswith("Uploading")] == ["source.tar.gz"]
-    assert names(cloud[1]) == ["dn3d-first", "dn3d-second"]
+    assert names(cloud.jobs) == ["dn3d-first", "dn3d-second"]
 
 
 def test_a_run_is_fetched(cloud, submit, shell, trained, tmp_path):
-    s3, jobs = cloud
+    s3, jobs = cloud.s3, cloud.jobs
     assert submit()[0] == 0
     status, out, _ = shell("sagemaker", "status", "dn3d-first", "--region", REGION, "--json")
     assert status == 0 and json.loads(out)["status"] == "Completed" and ACCOUNT not in out
@@ -197,9 +160,9 @@ def test_the_policy_grants_what_is_called_and_no_more(cloud, submit, shell, monk
 
     monkeypatch.setattr(sagemaker, "client", recording)
     assert submit()[0] == 0
-    jobs = cloud[1]
+    jobs = cloud.jobs
     place = jobs.describe_training_job(TrainingJobName="dn3d-first")["ModelArtifacts"]["S3ModelArtifacts"]
-    cloud[0].put_object(Bucket=BUCKET, Key=place.removeprefix(f"s3://{BUCKET}/"), Body=b"no archive")
+    cloud.s3.put_object(Bucket=BUCKET, Key=place.removeprefix(f"s3://{BUCKET}/"), Body=b"no archive")
     assert "are damaged" in shell("sagemaker", "fetch", "dn3d-first", "--region", REGION, "--out", tmp_path / "run")[2]
     monkeypatch.setattr(sagemaker, "_describe", lambda name, region: {"TrainingJobStatus": "InProgress"})
     assert shell("sagemaker", "stop", "dn3d-first", "--region", REGION)[0] != 0  # asked, though moto cannot
@@ -248,7 +211,7 @@ def refuse(cloud, answer: tuple, *words: str, there: int = 0) -> None:
     assert last.startswith("dn3d: error: ")
     for word in words:
         assert word in last
-    assert names(cloud[1]) == [] and len(keys(cloud[0])) == there
+    assert names(cloud.jobs) == [] and len(keys(cloud.s3)) == there
 
 
 @pytest.mark.parametrize(
@@ -305,11 +268,11 @@ def test_what_was_uploaded_is_removed_where_aws_refuses_the_job(cloud, answers, 
 def test_what_was_there_before_stays_where_aws_refuses_the_job(cloud, answers, submit, shell):
     answers.add_response("create_training_job", {"TrainingJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/dn3d-first"})
     assert submit()[0] == 0
-    before = keys(cloud[0])
+    before = keys(cloud.s3)
     answers.add_client_error("create_training_job", "ResourceLimitExceeded", "limit")
     refuse(cloud, submit(name="second"), "Service Quotas", there=len(before))
     refuse(cloud, submit(), "--name", there=len(before))
-    assert keys(cloud[0]) == before
+    assert keys(cloud.s3) == before
 
 
 def test_a_job_that_is_not_there_or_not_ready_gets_a_sentence(cloud, answers, shell, tmp_path):
