@@ -89,28 +89,40 @@ def plan_job(
     _check_role_and_machines(role, instance_type, instances)
     name = _job_name(name or f"{preset or 'run'}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
     data_prefix, job_prefix = f"{prefix}/data/{_content(data)}", f"{prefix}/jobs/{name}"
-    root = f"s3://{bucket}"
-    program = {"sagemaker_program": PROGRAM, "sagemaker_submit_directory": f"{root}/{job_prefix}/source.tar.gz", "sagemaker_region": region}
+    source = f"{job_prefix}/source.tar.gz"
     request = {
         "TrainingJobName": name,
         "RoleArn": role,
-        "AlgorithmSpecification": {
-            "TrainingImage": image or _IMAGE.format(registry=REGISTRY, region=region, kind="gpu" if re.match(r"ml\.[gp]\d", instance_type) else "cpu"),
-            "TrainingInputMode": "File",
-            "MetricDefinitions": [{"Name": figure, "Regex": figure_pattern(figure)} for figure in FIGURES],
-        },
-        "HyperParameters": program | given,
-        "InputDataConfig": [{"ChannelName": CHANNEL, "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{root}/{data_prefix}/"}}}],
-        "OutputDataConfig": {"S3OutputPath": f"{root}/{prefix}/jobs"},  # SageMaker adds the job's name
-        "CheckpointConfig": {"S3Uri": f"{root}/{job_prefix}/checkpoints", "LocalPath": CHECKPOINTS},
+        "AlgorithmSpecification": _algorithm(image or _image(region, instance_type)),
+        "HyperParameters": {"sagemaker_program": PROGRAM, "sagemaker_submit_directory": f"s3://{bucket}/{source}", "sagemaker_region": region} | given,
+        "InputDataConfig": [_channel(f"s3://{bucket}/{data_prefix}/")],
+        "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/{prefix}/jobs"},  # SageMaker adds the job's name
+        "CheckpointConfig": {"S3Uri": f"s3://{bucket}/{job_prefix}/checkpoints", "LocalPath": CHECKPOINTS},
         "ResourceConfig": {"InstanceType": instance_type, "InstanceCount": instances, "VolumeSizeInGB": _volume(data)},
         "StoppingCondition": _stop_rule(max_hours, max_wait_hours, spot),
         "EnableManagedSpotTraining": spot,
     }
     # The manifest last: a data set in the bucket is complete, or does not look like one.
     names = [shard["name"] for shard in data.shards] + [MANIFEST]
-    uploads = {f"{data_prefix}/{n}": data.path / n for n in names} | {f"{job_prefix}/source.tar.gz": source_archive()}
+    uploads = {f"{data_prefix}/{n}": data.path / n for n in names} | {source: source_archive()}
     return Job(request, region, bucket, job_prefix, data_prefix, uploads)
+
+
+def _image(region: str, instance_type: str) -> str:
+    """AWS's own training image, with CUDA for machines with a GPU: families g and p."""
+    return _IMAGE.format(registry=REGISTRY, region=region, kind="gpu" if re.match(r"ml\.[gp]\d", instance_type) else "cpu")
+
+
+def _algorithm(image: str) -> dict:
+    """The container, and how SageMaker finds figures in its log."""
+    metrics = [{"Name": figure, "Regex": figure_pattern(figure)} for figure in FIGURES]
+    return {"TrainingImage": image, "TrainingInputMode": "File", "MetricDefinitions": metrics}
+
+
+def _channel(uri: str) -> dict:
+    """The data set as an input: each machine gets the whole of it."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": CHANNEL, "DataSource": {"S3DataSource": source}}
 
 
 def _checked_settings(data: DataSet, preset: str | None, settings: list[str]) -> dict[str, str]:
