@@ -2,13 +2,13 @@
 
 `submit --dry-run` first: it prints all that would be created and asks AWS for nothing, so it needs neither account nor network.
 
-boto3 alone does it: on top of the kit it takes 35 MB, 5 packages and 8 s to install. SageMaker's own Python SDK (3.27, `ModelTrainer`)
+boto3 alone does it: on top of the kit it takes 35 MB, four packages and 8 s to install. SageMaker's own Python SDK (3.27, `ModelTrainer`)
 takes 132 packages, 1 GB and three minutes, mlflow and pyarrow among them, and wants protobuf below 7 and rich below 15, against the
 versions that the kit is tested with; of all that a training needs one request.
 
 What has not been tried, since it takes an account: a job on a real machine; that the image for TensorFlow 2.21 exists in each region and takes the
-kit's requirements; that SageMaker brings checkpoints back to a new spot machine whole; SIGTERM from SageMaker; that its metrics show the
-figures; prices, quotas and start times; the rights of the role (`iam-role-policy.json`).
+kit's requirements; that SageMaker brings checkpoints back to a new spot machine whole, and to several machines the same; SIGTERM from
+SageMaker; that its metrics show the figures; prices, quotas and start times; the rights of the role (`iam-role-policy.json`).
 """
 
 import shutil
