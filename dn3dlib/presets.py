@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig, nearest
+from dn3dlib.config import ClipConfig, ModelConfig, StorageConfig, TrainConfig, apply_settings, nearest
 from dn3dlib.errors import ConfigError
 
 
@@ -120,3 +120,21 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ConfigError(f"There is no preset {name!r}: {nearest(name, PRESETS)}")
     return PRESETS[name]
+
+
+def chosen_configs(data, preset: str | None, given: list[str]) -> tuple[Preset, dict]:
+    """The preset (None: quick) and its clip, model and train configs with the given settings, for an opened data set that must fit it."""
+    chosen = find_preset(preset or "quick")
+    if preset:
+        _check_storage_fits(chosen, data)
+    return chosen, apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, given)
+
+
+def _check_storage_fits(preset: Preset, data) -> None:
+    """Raise ConfigError where a data set was prepared in another size than a preset wants, with the command that fits."""
+    if data.storage.frame_shape != preset.storage.frame_shape:
+        raise ConfigError(
+            f"The preset {preset.name} wants frames of {preset.storage.frame_shape} (height, width, channels), but {data.path} holds "
+            f"{data.storage.frame_shape}. This, with whatever other options it was prepared with, makes one that fits: dn3d prepare --dataset {data.dataset} --source … "
+            f"--protocol {data.protocol} --preset {preset.name} --out …"
+        )

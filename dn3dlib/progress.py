@@ -21,3 +21,8 @@ def progress_bar(iterable=None, *, show: bool = True, **options) -> tqdm:
     """A tqdm bar; where nobody watches (a log file), it prints every ten seconds instead of twice a second."""
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     return _kind(iterable, disable=not show, mininterval=0.5 if watched else 10, dynamic_ncols=watched, **options)
+
+
+def say_beside_bars(line: str) -> None:
+    """Print a line on standard error; a bar that stands there is drawn anew below it."""
+    tqdm.write(line, file=sys.stderr)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,3 +167,40 @@ def differing(state_of):
         return [name for name in left if not np.array_equal(left[name], right[name])]
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> str:
+    """The address on this machine where moto plays S3 and SageMaker."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def nothing_of_aws(monkeypatch, tmp_path):
+    """No credentials, region or settings of whoever runs the tests, and nobody who answers."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+
+@pytest.fixture
+def cloud(nothing_of_aws, moto_server, monkeypatch) -> SimpleNamespace:
+    """An account in eu-west-1 with an empty bucket and no job, played by moto; clients of S3 and SageMaker."""
+    import boto3
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    urllib.request.urlopen(urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")).close()
+    s3, jobs = (boto3.client(name, region_name="eu-west-1") for name in ("s3", "sagemaker"))
+    s3.create_bucket(Bucket="videos-123456789012", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return SimpleNamespace(s3=s3, jobs=jobs, endpoint=moto_server)

@@ -332,6 +332,12 @@ def test_the_commands_of_the_readme_exist():
     assert {"train", "test", "lab", "setup"} <= named <= targets
 
 
+def options_of(command) -> set[str]:
+    """The options of a shell command and of those below it, as `dn3d sagemaker` has."""
+    below = [options_of(child) for child in getattr(command, "commands", {}).values()]
+    return {option for parameter in command.params for option in parameter.opts}.union(*below)
+
+
 def test_the_shell_commands_and_options_of_the_readme_exist():
     import typer
 
@@ -343,10 +349,10 @@ def test_the_shell_commands_and_options_of_the_readme_exist():
     calls = re.findall(r"(?:^    |`)dn3d ([a-z]+)([^`\n]*)", readme + text_of("data/README.md"), re.MULTILINE)
     assert len(calls) > 10
     for command, rest in calls:
-        options = {option for parameter in commands[command].params for option in parameter.opts}
+        options = options_of(commands[command])
         named = set(re.findall(r"(?<!\S)--[a-z-]+", rest))
         assert named <= options, f"dn3d {command} has no {sorted(named - options)}"
-    everywhere = {option for command in commands.values() for p in command.params for option in p.opts}
+    everywhere = set().union(*map(options_of, commands.values()))
     older = {"--train", "--test", "--logs", "--no-logs", "--saves", "--no-saves", "--renew-logs", "--not-renew-logs"}
     older |= {"--model_type", "--growth_rate", "--depth", "--total_blocks", "--reduction", "--keep_prob", "--weight_decay"}
     older |= {"--nesterov_momentum", "--gpu_id"}

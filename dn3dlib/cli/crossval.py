@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dn3dlib.cli.runs import chosen_configs, given_settings
+from dn3dlib.cli.runs import given_settings
 from dn3dlib.cli.shell import (
     BATCH_SIZE,
     DEVICE,
@@ -21,6 +21,7 @@ from dn3dlib.cli.shell import (
     show,
 )
 from dn3dlib.errors import ConfigError
+from dn3dlib.presets import chosen_configs
 
 
 @app.command()

@@ -24,7 +24,7 @@ from dn3dlib.cli.shell import (
 from dn3dlib.config import apply_settings, nearest, to_dict
 from dn3dlib.errors import ConfigError, DataError
 from dn3dlib.places import next_run_dir, run_name
-from dn3dlib.presets import PRESETS, Preset, find_preset
+from dn3dlib.presets import PRESETS, Preset, chosen_configs
 
 
 @app.command()
@@ -83,14 +83,6 @@ def given_settings(settings: list[str] | None, **short) -> list[str]:
     return [f"{'clip' if name == 'frames' else 'train'}.{name}={value}" for name, value in short.items() if value is not None] + (settings or [])
 
 
-def chosen_configs(data, preset: str | None, given: list[str]) -> tuple[Preset, dict]:
-    """The preset (None: quick) and its clip, model and train configs with the given settings, for an opened data set that must fit it."""
-    chosen = find_preset(preset or "quick")
-    if preset:
-        check_storage_fits(chosen, data)
-    return chosen, apply_settings({name: chosen.configs[name] for name in ("clip", "model", "train")}, given)
-
-
 def _open_data(data: Path | None):
     from dn3dlib.data.manifest import DataSet
 
@@ -107,12 +99,15 @@ def _new_folder(name: str) -> Path:
 
 def _train_new(out: Path, data: Path, device: str, init_from: Path | None, configs: dict) -> list[dict]:
     from dn3dlib.train.loop import train as train_network
+    from dn3dlib.train.observer import EpochLines
 
-    return train_network(data, out, configs["clip"], configs["model"], configs["train"], init_from=init_from, device=device)
+    options = {"init_from": init_from, "device": device, "observers": (EpochLines(),)}
+    return train_network(data, out, configs["clip"], configs["model"], configs["train"], **options)
 
 
 def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_from: Path | None, given: list[str]) -> list[dict]:
     from dn3dlib.train.loop import resume
+    from dn3dlib.train.observer import EpochLines
     from dn3dlib.train.runs import Run
 
     run = Run.open(out)
@@ -126,17 +121,7 @@ def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_
                     f"--resume goes on with the settings of {out}: {name}.{field} is {getattr(own[name], field)!r} there, not "
                     f"{value!r}; leave it out, or start a new run with --init-from {out}."
                 )
-    return resume(out, data, device=device)
-
-
-def check_storage_fits(preset: Preset, data) -> None:
-    """Raise ConfigError where a data set was prepared in another size than a preset wants, with the command that fits."""
-    if data.storage.frame_shape != preset.storage.frame_shape:
-        raise ConfigError(
-            f"The preset {preset.name} wants frames of {preset.storage.frame_shape} (height, width, channels), but {data.path} holds "
-            f"{data.storage.frame_shape}. This, with whatever other options it was prepared with, makes one that fits: dn3d prepare --dataset {data.dataset} --source … "
-            f"--protocol {data.protocol} --preset {preset.name} --out …"
-        )
+    return resume(out, data, device=device, observers=(EpochLines(),))
 
 
 @app.command()

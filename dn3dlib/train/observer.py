@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dn3dlib.errors import ConfigError
-from dn3dlib.train.runs import Run
+from dn3dlib.progress import say_beside_bars
+from dn3dlib.train.runs import COLUMNS, Run
 
 EVERY = 0.5  # seconds between two moments at least: to read the loss is to wait for the device
 _WINDOW = 20  # moments over which the rate is measured: ten seconds where steps are short
@@ -53,6 +54,25 @@ def check_observers(observers) -> None:
     """Raise ConfigError where one of them cannot be told anything: before a folder is made for the training."""
     if not isinstance(observers, tuple | list) or not all(isinstance(one, Observer) for one in observers):
         raise ConfigError(f"observers is {observers!r}, but must be a tuple of observers, such as (LiveBoard(),).")
+
+
+FIGURES = tuple(name for name in COLUMNS if name not in ("epoch", "seconds"))
+
+
+class EpochLines(Observer):
+    """Says each epoch's figures in a line on standard error, for logs and for what reads them (`figure_pattern`)."""
+
+    def start(self, run: Run, history: list[dict], stop: threading.Event) -> None:
+        self._epochs = run.train.epochs
+
+    def epoch(self, history: list[dict]) -> None:
+        figures = ", ".join(f"{name} {history[-1][name]:.6g}" for name in FIGURES if history[-1][name] is not None)
+        say_beside_bars(f"epoch {history[-1]['epoch']}/{self._epochs}: {figures}")
+
+
+def figure_pattern(name: str) -> str:
+    """The regular expression that finds a figure (`FIGURES`) in the lines of `EpochLines`, as its one group."""
+    return rf"epoch \d+/\d+: .*\b{name} ([0-9.e+-]+)"
 
 
 class Report:

@@ -1,0 +1,1 @@
+"""Out of one machine: the same training on hired computers."""
