@@ -233,14 +233,14 @@ def test_float16_scales_the_loss_and_takes_it_back(monkeypatch):
     """The arithmetic of float16 needs a GPU; the loss scale does not."""
     config = dataclasses.replace(MODEL, dropout=0.0)
     plain, _ = after_steps(TrainConfig(), config)
-    monkeypatch.setattr(steps, "training_function", lambda model, precision, recompute: training_function(model, "float32", recompute))
+    monkeypatch.setattr(steps, "training_function", lambda model, precision, *more: training_function(model, "float32", *more))
     scaled, _ = after_steps(TrainConfig(precision="float16"), config)
     for one, other in zip(plain, scaled, strict=True):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
 def test_a_step_that_overflows_is_left_out_and_the_scale_falls(monkeypatch):
-    monkeypatch.setattr(steps, "training_function", lambda model, precision, recompute: training_function(model, "float32", recompute))
+    monkeypatch.setattr(steps, "training_function", lambda model, precision, *more: training_function(model, "float32", *more))
     config = TrainConfig(precision="float16")
     model = network()
     optimizer = steps.make_optimizer(0.01, config, model.trainable_variables)

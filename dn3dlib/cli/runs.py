@@ -9,7 +9,7 @@ import typer
 from dn3dlib.cli.checks import check_training, find_learning_rate
 from dn3dlib.cli.shell import (
     BATCH_SIZE,
-    DEVICE,
+    DEVICES,
     EPOCHS,
     FRAMES,
     INTERRUPTED,
@@ -18,6 +18,7 @@ from dn3dlib.cli.shell import (
     PRESET,
     SEED,
     SETTINGS,
+    STRATEGY,
     app,
     show,
 )
@@ -44,7 +45,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Make the checks before a training and do not train; status 2 where one fails.")] = False,
     find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Try rising learning rates and do not train.")] = False,
-    device: DEVICE = "auto",
+    device: DEVICES = "auto",
+    strategy: STRATEGY = "auto",
     as_json: JSON = False,
 ) -> None:
     """Train a network; an existing run is refused without --resume."""
@@ -52,7 +54,7 @@ def train(
     if resume or check or find_rate:
         _refuse_together(out, init_from, resume, check, find_rate)
     if resume:
-        history = _resume(out, data, device, preset, init_from, given)
+        history = _resume(out, data, {"device": device, "strategy": strategy}, preset, init_from, given)
     else:
         opened = _open_data(data)
         chosen, configs = chosen_configs(opened, preset, given)
@@ -61,7 +63,7 @@ def train(
         if find_rate:
             return find_learning_rate(opened, configs, device, as_json)
         out = out or _new_folder(run_name(opened.dataset, chosen, configs))
-        history = _train_new(out, data, device, init_from, configs)
+        history = _train_new(out, data, {"device": device, "strategy": strategy}, init_from, configs)
     from dn3dlib.train.runs import Run
 
     run, last = Run.open(out), history[-1] if history else {}
@@ -105,13 +107,13 @@ def _new_folder(name: str) -> Path:
     return path
 
 
-def _train_new(out: Path, data: Path, device: str, init_from: Path | None, configs: dict) -> list[dict]:
+def _train_new(out: Path, data: Path, where: dict[str, str], init_from: Path | None, configs: dict) -> list[dict]:
     from dn3dlib.train.loop import train as train_network
 
-    return train_network(data, out, configs["clip"], configs["model"], configs["train"], init_from=init_from, device=device)
+    return train_network(data, out, configs["clip"], configs["model"], configs["train"], init_from=init_from, **where)
 
 
-def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_from: Path | None, given: list[str]) -> list[dict]:
+def _resume(out: Path, data: Path | None, where: dict[str, str], preset: str | None, init_from: Path | None, given: list[str]) -> list[dict]:
     from dn3dlib.train.loop import resume
     from dn3dlib.train.runs import Run
 
@@ -126,7 +128,7 @@ def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_
                     f"--resume goes on with the settings of {out}: {name}.{field} is {getattr(own[name], field)!r} there, not "
                     f"{value!r}; leave it out, or start a new run with --init-from {out}."
                 )
-    return resume(out, data, device=device)
+    return resume(out, data, **where)
 
 
 def check_storage_fits(preset: Preset, data) -> None:
