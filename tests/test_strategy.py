@@ -40,6 +40,14 @@ def test_what_does_not_fit_is_refused(device, strategy, sentence, monkeypatch):
         choose_strategy(device, strategy)
 
 
+@pytest.mark.parametrize("settings, said", [([], "needs the environment variable TF_CONFIG"), (["--strategy", "mirrored"], "needs several devices")])
+def test_the_shell_says_so_and_makes_no_folder(shell, prepared, tmp_path, monkeypatch, settings, said):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    arguments = ["train", "--data", prepared, "--out", tmp_path / "run", "--device", "cpu", "--strategy", "multiworker", *settings]
+    status, _, told = shell(*arguments)
+    assert status == 2 and said in told.splitlines()[-1] and not (tmp_path / "run").exists()
+
+
 def test_a_process_that_has_computed_is_not_split_any_more():
     choose_strategy("cpu")[0].run(lambda: np.zeros(1))
     with pytest.raises(ConfigError, match="--device cpus:2 comes too late"):

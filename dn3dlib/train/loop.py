@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 import time
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import keras
@@ -15,8 +15,8 @@ from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
 from dn3dlib.data.cache import DecodedFrames, free_memory, held_in_memory, open_frames
 from dn3dlib.data.clips import check_augmentation, plan_training
 from dn3dlib.data.manifest import DataSet
-from dn3dlib.errors import Dn3dError, RunError
-from dn3dlib.files import only_one_at, plain_disk_errors, read_json, tensorflow_errors_as_os_errors
+from dn3dlib.errors import RunError
+from dn3dlib.files import only_one_at, plain_disk_errors, tensorflow_errors_as_os_errors
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import copy_weights, load_best, save_best
@@ -26,8 +26,9 @@ from dn3dlib.train.interrupt import stop_on_interrupt
 from dn3dlib.train.memory import memory_advice, memory_warning, out_of_memory_in_a_sentence
 from dn3dlib.train.observer import Observer, Report
 from dn3dlib.train.replicas import replica_batches
-from dn3dlib.train.runs import BEST, CHECKPOINTS, ENVIRONMENT, Run
+from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
+from dn3dlib.train.start import describe_start
 from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
 from dn3dlib.train.strategy import choose_precision, choose_strategy, fit_to_replicas, gpu_of
 from dn3dlib.train.validation import FIGURES, validate
@@ -324,28 +325,15 @@ class _Training:
 
     def _describe(self) -> None:
         """Say where and how it trains."""
-        self._say(f"Training on {self.device}: {self.clips} clips an epoch, {self.steps} steps.")
-        self._describe_replicas()
-        self._say(f"Frames are {'held in memory' if isinstance(self.frames, DecodedFrames) else 'read from the disk for each clip'}.")
-        self._say(f"The network has {self.network.count_params():,} numbers in {self.run.model.true_depth} layers with weights.")
+        in_memory, numbers = isinstance(self.frames, DecodedFrames), self.network.count_params()
+        replicas = self.strategy.num_replicas_in_sync
+        for sentence in describe_start(self.run, self.device, replicas, self.clips, self.steps, in_memory, numbers):
+            self._say(sentence)
         if self.free is not None and (warning := memory_warning(self.network, self.run.train, self.free)):
             print(f"Warning: {warning}", file=sys.stderr)
         epoch, step = int(self.progress.epoch), int(self.progress.step)
         if epoch + step and epoch < self.run.train.epochs:
             self._say(f"Going on in epoch {epoch + 1} after step {step}.")
-
-    def _describe_replicas(self) -> None:
-        """Say what each replica does, and warn where they were others so far."""
-        replicas, config = self.strategy.num_replicas_in_sync, self.run.train
-        if replicas > 1:
-            share = f"{config.batch_size / replicas:g} of the {config.batch_size} clips of a step"
-            statistics = "of all replicas" if config.sync_batch_norm else "of each replica's own clips"
-            self._say(f"Each of {replicas} replicas takes {share}; the learning rate is {config.learning_rate:g}, batch statistics are those {statistics}.")
-        before = replicas
-        with suppress(Dn3dError):  # it is only told of
-            before = read_json(self.run.path / ENVIRONMENT, "environment").get("replicas", 1)
-        if before != replicas:
-            self._say(f"The run began with {before} replicas and goes on with {replicas}: to much the same end, but not bit for bit.")
 
     def _bar(self):
         done = int(self.progress.epoch) * self.steps + int(self.progress.step)
