@@ -267,6 +267,8 @@ def test_auto_takes_what_the_processor_has(monkeypatch, tmp_path):
 @pytest.mark.parametrize("capability, wanted", [((9, 0), "bfloat16"), ((7, 5), "float16"), ((6, 1), "float32")])
 def test_auto_takes_what_the_gpu_has(monkeypatch, capability, wanted):
     class Gpu:
+        num_replicas_in_sync = 1
+
         def run(self, function):
             return SimpleNamespace(device="/job:localhost/replica:0/task:0/device:GPU:0")
 
@@ -276,3 +278,7 @@ def test_auto_takes_what_the_gpu_has(monkeypatch, capability, wanted):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["the first"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: {"compute_capability": capability})
     assert choose_precision(TrainConfig(precision="auto"), Gpu()).precision == wanted
+    both = SimpleNamespace(num_replicas_in_sync=2, extended=SimpleNamespace(worker_devices=("/device:GPU:0", "/device:GPU:1")))
+    assert choose_precision(TrainConfig(precision="auto"), both).precision == ("float32" if wanted == "float16" else wanted)
+    with pytest.raises(ConfigError, match="float16 is for one device"):
+        choose_precision(TrainConfig(precision="float16"), both)
