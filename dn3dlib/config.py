@@ -195,9 +195,10 @@ class TrainConfig:
 
     prefix = "train"
     epochs: int = 10  # times that every training sequence is visited
-    batch_size: int = 8  # clips of a step
+    batch_size: int = 8  # clips of a step, of all replicas together
     seed: int = 0  # of the weights, the order of clips, their starts, augmentation and dropout
     learning_rate: float = 0.1  # at the start (cosine: at the end of the warm-up)
+    scale_learning_rate: str = "none"  # linear: learning_rate is that of one replica's share, times the replicas (Goyal et al. 2017); the run notes the product
     schedule: str = "cosine"  # step: ÷ 10 at half and at three quarters; exponential: ÷ 10 every decay_steps; cosine: to 0
     decay_steps: int = 5000  # of schedule exponential, in steps
     warmup: float = 0.05  # of schedule cosine: share of all steps in which the rate rises from 0
@@ -208,6 +209,7 @@ class TrainConfig:
     precision: str = "float32"  # of convolutions and maps in training: float32, bfloat16, float16 (GPU), auto: the fastest here
     recompute: bool = False  # keep less for the way back and compute it again: deeper networks and larger batches fit, slower
     checkpoint_seconds: float = 60.0  # between two checkpoints inside an epoch; 0: one at the end of each epoch only
+    sync_batch_norm: bool = False  # batch statistics over the clips of all replicas, as one device would have them; else over each replica's own
     class_weights: str = "none"  # balanced: rare classes weigh more in the loss, so that all classes together weigh the same
     cache: str = "auto"  # decoded frames: disk (read for each clip), memory (held), auto: memory if a quarter of the free holds them
 
@@ -220,6 +222,7 @@ class TrainConfig:
                 "batch_size": (1 <= self.batch_size <= 4096, "from 1 to 4096"),
                 "seed": (0 <= self.seed < 2**31, "from 0 to 2147483647"),
                 "learning_rate": (self.learning_rate > 0, "above 0"),
+                "scale_learning_rate": _one_of(self.scale_learning_rate, ("none", "linear")),
                 "schedule": _one_of(self.schedule, ("step", "exponential", "cosine")),
                 "decay_steps": (self.decay_steps >= 1, "at least 1"),
                 "warmup": (0 <= self.warmup < 1, "from 0 to below 1"),

@@ -233,14 +233,14 @@ def test_float16_scales_the_loss_and_takes_it_back(monkeypatch):
     """The arithmetic of float16 needs a GPU; the loss scale does not."""
     config = dataclasses.replace(MODEL, dropout=0.0)
     plain, _ = after_steps(TrainConfig(), config)
-    monkeypatch.setattr(steps, "training_function", lambda model, precision, recompute: training_function(model, "float32", recompute))
+    monkeypatch.setattr(steps, "training_function", lambda model, precision, *more: training_function(model, "float32", *more))
     scaled, _ = after_steps(TrainConfig(precision="float16"), config)
     for one, other in zip(plain, scaled, strict=True):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
 def test_a_step_that_overflows_is_left_out_and_the_scale_falls(monkeypatch):
-    monkeypatch.setattr(steps, "training_function", lambda model, precision, recompute: training_function(model, "float32", recompute))
+    monkeypatch.setattr(steps, "training_function", lambda model, precision, *more: training_function(model, "float32", *more))
     config = TrainConfig(precision="float16")
     model = network()
     optimizer = steps.make_optimizer(0.01, config, model.trainable_variables)
@@ -267,6 +267,8 @@ def test_auto_takes_what_the_processor_has(monkeypatch, tmp_path):
 @pytest.mark.parametrize("capability, wanted", [((9, 0), "bfloat16"), ((7, 5), "float16"), ((6, 1), "float32")])
 def test_auto_takes_what_the_gpu_has(monkeypatch, capability, wanted):
     class Gpu:
+        num_replicas_in_sync = 1
+
         def run(self, function):
             return SimpleNamespace(device="/job:localhost/replica:0/task:0/device:GPU:0")
 
@@ -276,3 +278,7 @@ def test_auto_takes_what_the_gpu_has(monkeypatch, capability, wanted):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["the first"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: {"compute_capability": capability})
     assert choose_precision(TrainConfig(precision="auto"), Gpu()).precision == wanted
+    both = SimpleNamespace(num_replicas_in_sync=2, extended=SimpleNamespace(worker_devices=("/device:GPU:0", "/device:GPU:1")))
+    assert choose_precision(TrainConfig(precision="auto"), both).precision == ("float32" if wanted == "float16" else wanted)
+    with pytest.raises(ConfigError, match="float16 is for one device"):
+        choose_precision(TrainConfig(precision="float16"), both)

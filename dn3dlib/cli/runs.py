@@ -9,7 +9,7 @@ import typer
 from dn3dlib.cli.checks import check_training, find_learning_rate
 from dn3dlib.cli.shell import (
     BATCH_SIZE,
-    DEVICE,
+    DEVICES,
     EPOCHS,
     FRAMES,
     INTERRUPTED,
@@ -18,6 +18,7 @@ from dn3dlib.cli.shell import (
     PRESET,
     SEED,
     SETTINGS,
+    STRATEGY,
     app,
     show,
 )
@@ -44,7 +45,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Make the checks before a training and do not train; status 2 where one fails.")] = False,
     find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Try rising learning rates and do not train.")] = False,
-    device: DEVICE = "auto",
+    device: DEVICES = "auto",
+    strategy: STRATEGY = "auto",
     as_json: JSON = False,
 ) -> None:
     """Train a network; an existing run is refused without --resume."""
@@ -52,7 +54,7 @@ def train(
     if resume or check or find_rate:
         _refuse_together(out, init_from, resume, check, find_rate)
     if resume:
-        history = _resume(out, data, device, preset, init_from, given)
+        history = _resume(out, data, {"device": device, "strategy": strategy}, preset, init_from, given)
     else:
         opened = _open_data(data)
         chosen, configs = chosen_configs(opened, preset, given)
@@ -61,14 +63,22 @@ def train(
         if find_rate:
             return find_learning_rate(opened, configs, device, as_json)
         out = out or _new_folder(run_name(opened.dataset, chosen, configs))
-        history = _train_new(out, data, device, init_from, configs)
+        history = _train_new(out, data, {"device": device, "strategy": strategy}, init_from, configs)
+    from dn3dlib.train.runs import CONFIG
+
+    there = (out / CONFIG).is_file()  # else this is a worker, whose chief alone writes, on another disk
+    if len(history) < (_tell_result(out, history, as_json) if there else configs["train"].epochs):
+        raise typer.Exit(INTERRUPTED)
+
+
+def _tell_result(out: Path, history: list[dict], as_json: bool) -> int:
+    """Say what a training has come to; gives the epochs that it was to have."""
     from dn3dlib.train.runs import Run
 
     run, last = Run.open(out), history[-1] if history else {}
     values = {"run": str(out), "epochs": len(history), "of_epochs": run.train.epochs, "last": last, "warnings": run.warnings}
     show(as_json, values, lambda: _describe_run(out, last, run.warnings))
-    if len(history) < run.train.epochs:
-        raise typer.Exit(INTERRUPTED)
+    return run.train.epochs
 
 
 def _refuse_together(out: Path | None, init_from: Path | None, resume: bool, check: bool, find_rate: bool) -> None:
@@ -97,15 +107,15 @@ def _new_folder(name: str) -> Path:
     return path
 
 
-def _train_new(out: Path, data: Path, device: str, init_from: Path | None, configs: dict) -> list[dict]:
+def _train_new(out: Path, data: Path, where: dict[str, str], init_from: Path | None, configs: dict) -> list[dict]:
     from dn3dlib.train.loop import train as train_network
     from dn3dlib.train.observer import EpochLines
 
-    options = {"init_from": init_from, "device": device, "observers": (EpochLines(),)}
+    options = {"init_from": init_from, "observers": (EpochLines(),), **where}
     return train_network(data, out, configs["clip"], configs["model"], configs["train"], **options)
 
 
-def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_from: Path | None, given: list[str]) -> list[dict]:
+def _resume(out: Path, data: Path | None, where: dict[str, str], preset: str | None, init_from: Path | None, given: list[str]) -> list[dict]:
     from dn3dlib.train.loop import resume
     from dn3dlib.train.observer import EpochLines
     from dn3dlib.train.runs import Run
@@ -121,7 +131,7 @@ def _resume(out: Path, data: Path | None, device: str, preset: str | None, init_
                     f"--resume goes on with the settings of {out}: {name}.{field} is {getattr(own[name], field)!r} there, not "
                     f"{value!r}; leave it out, or start a new run with --init-from {out}."
                 )
-    return resume(out, data, device=device, observers=(EpochLines(),))
+    return resume(out, data, observers=(EpochLines(),), **where)
 
 
 @app.command()

@@ -22,6 +22,14 @@ app = typer.Typer(
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, gpu:0 …")]
+DEVICES = Annotated[str, typer.Option("--device", help="auto, cpu, gpu:0 …; cpus:2: the processor as two devices, to try --strategy mirrored.")]
+STRATEGY = Annotated[
+    str,
+    typer.Option(
+        help="one: one device; mirrored: a replica on each GPU; multiworker: with the other processes that TF_CONFIG names; auto: multiworker "
+        "where it names more than one, mirrored where there are several GPUs. The batch is that of all replicas together."
+    ),
+]
 SETTINGS = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as in --set model.depth=40; may be repeated.")]
 PRESET = Annotated[str | None, typer.Option(help="Clip, model and training; see `dn3d presets`.")]
 EPOCHS = Annotated[int | None, typer.Option(help="train.epochs")]

@@ -173,7 +173,26 @@ def in_order(frames: np.ndarray, config: ClipConfig, rng: np.random.Generator) -
     return frames
 
 
-def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: int, frames: FrameReader | DecodedFrames | None = None):
+def shares_of_batches(clips: int, batch_size: int, replica: int = 0, replicas: int = 1) -> np.ndarray:
+    """Which clips of each batch one of several replicas takes: int64 (batches, 2), its first row of the plan and the row after its last.
+
+    Shares of a batch follow each other and differ by one clip at most. Where fewer clips are left than there are replicas, each takes
+    all of them: a share of no clips has no batch statistics. Then each counts for a part only, see `train.steps.make_train_step`.
+    """
+    starts = np.arange(0, clips, batch_size)
+    sizes = np.minimum(clips - starts, batch_size)
+    bounds = np.stack([starts + sizes * place // replicas for place in (replica, replica + 1)], axis=1)
+    return np.where((sizes < replicas)[:, None], np.stack([starts, starts + sizes], axis=1), bounds)
+
+
+def clip_dataset(
+    data: DataSet,
+    plan: ClipPlan,
+    config: ClipConfig,
+    batch_size: int,
+    frames: FrameReader | DecodedFrames | None = None,
+    share: tuple[int, int] = (0, 1),
+):
     """The clips of a plan, decoded, augmented, normalised and batched, in the plan's order.
 
     Args:
@@ -182,6 +201,7 @@ def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: 
         config: frames and normalisation.
         batch_size: clips of a batch; the last one may be smaller.
         frames: a FrameReader or, where they are held in memory, DecodedFrames; None: a FrameReader.
+        share: (replica, of how many replicas): its share of each batch alone is read, see `shares_of_batches`.
 
     Returns:
         A tf.data.Dataset of (clips float32 (batch, frames, height, width, channels), labels int32 (batch,), places of the
@@ -192,7 +212,8 @@ def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: 
     labels = np.array([data.classes.index(s.label) for s in data.sequences], np.int32)
     shape = (None, config.frames, *data.storage.frame_shape)
 
-    def read(rows):
+    def read(bounds):
+        rows = tf.range(bounds[0], bounds[1])
         pixels = tf.numpy_function(lambda r: _read_clips(frames, plan[r]), [rows], tf.uint8, stateful=False)
         clips = tf.cast(tf.ensure_shape(pixels, shape), tf.float32)
         if plan.brightness.any():
@@ -204,7 +225,7 @@ def clip_dataset(data: DataSet, plan: ClipPlan, config: ClipConfig, batch_size: 
     # No autotuning: TensorFlow 2.21 ends an iterator only when its tuning thread wakes, after up to a minute.
     options = tf.data.Options()
     options.autotune.enabled = False
-    batches = tf.data.Dataset.range(len(plan)).batch(batch_size)
+    batches = tf.data.Dataset.from_tensor_slices(shares_of_batches(len(plan), batch_size, *share))
     readers = min(os.cpu_count() or 1, 8)  # each holds a batch in memory
     # Without AutoGraph: nothing in it depends on a tensor's value, and what it imports is not for TensorFlow to convert.
     read = tf.autograph.experimental.do_not_convert(read)

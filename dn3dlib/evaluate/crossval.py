@@ -124,9 +124,9 @@ def _fold(data: DataSet, path: Path, number: int, of_folds: int, configs: tuple,
     """Train a fold from where it stands, and test it; None where the training was interrupted."""
     run_dir = path / f"fold-{number}-of-{of_folds}"
     if (run_dir / CONFIG).is_file():
-        history = resume(run_dir, data.path, **options)
+        history = resume(run_dir, data.path, strategy="one", **options)
     else:
-        history = train(data.path, run_dir, *configs, protocol=f"{FOLD}:{number}/{of_folds}", **options)
+        history = train(data.path, run_dir, *configs, protocol=f"{FOLD}:{number}/{of_folds}", strategy="one", **options)
     if len(history) < configs[-1].epochs:
         return None
     report = evaluate(run_dir, data.path, **options)

@@ -6,17 +6,28 @@ What is saved stays the plain Keras network of `model/densenet3d.py`; these comp
 import itertools
 import re
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import tensorflow as tf
 
-from dn3dlib.train.kernels import convolve, drop_out, lite_stem, normalise_batch, normalise_by_running_moments
+from dn3dlib.train.kernels import (
+    convolve,
+    drop_out,
+    lite_stem,
+    normalise_batch,
+    normalise_by_running_moments,
+    normalise_over_replicas,
+)
+from dn3dlib.train.replicas import assign_on_all, different_seeds
 
 _PART = re.compile(r"stem|block\d+|transition\d+|head|logits")  # of the names that `build_model` gives
 
 
-def training_function(model: keras.Model, precision: str = "float32", recompute: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
+def training_function(model: keras.Model, precision: str = "float32", recompute: bool = False, synchronised: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
     """The network in training mode as a function; it moves the running means and variances as the network does.
+
+    Where several replicas run it, they all move them by the mean of what each has met.
 
     Args:
         model: of `build_model`.
@@ -24,12 +35,22 @@ def training_function(model: keras.Model, precision: str = "float32", recompute:
             all variables stay float32.
         recompute: keep of each dense layer only its k new maps, and compute concatenation, normalisation and bottleneck
             again on the way back (Pleiss et al. 2017, *Memory-Efficient Implementation of DenseNets*).
+        synchronised: normalise by the statistics of the clips of all replicas, not of each replica's own.
 
     Returns:
         A function: clips float32 (batch, frames, height, width, channels) → logits float32 (batch, classes).
     """
-    block = _recomputed_block if recompute else _stored_block(_train)
-    return lambda clips: _forward(model, tf.cast(clips, precision), _train, block)
+    normalise = normalise_over_replicas if synchronised else normalise_batch
+
+    def network(clips):
+        moved = []  # variables and their new values: set at the end, in one message where there are several replicas
+        train = partial(_train, normalise, moved)
+        block = partial(_recomputed_block, normalise, moved) if recompute else _stored_block(train)
+        logits = _forward(model, tf.cast(clips, precision), train, block)
+        assign_on_all(moved)
+        return logits
+
+    return network
 
 
 def inference_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -76,16 +97,17 @@ def _stored_block(run: Callable) -> Callable:
     return run_block
 
 
-def _recomputed_block(dense_layers: list[list], x: tf.Tensor) -> tf.Tensor:
+def _recomputed_block(normalise: Callable, moved: list, dense_layers: list[list], x: tf.Tensor) -> tf.Tensor:
     """A dense block in training mode that keeps each layer's new maps alone, and its gradient, which computes the rest again."""
-    inputs = [_inputs_of_all(layers) for layers in dense_layers]
+    inputs = [_inputs_of_all(layers, moved) for layers in dense_layers]
+    compute = partial(_compute, normalise)
 
     @tf.custom_gradient
     def block(x, *flat):
         values = tf.nest.pack_sequence_as(inputs, flat)
         maps, statistics = [x], []
         for layers, of_layers in zip(dense_layers, values, strict=True):
-            y, moments = _compute(layers, _joined(maps), of_layers)
+            y, moments = compute(layers, _joined(maps), of_layers)
             maps.append(y)
             statistics.append(moments)
 
@@ -98,7 +120,7 @@ def _recomputed_block(dense_layers: list[list], x: tf.Tensor) -> tf.Tensor:
                 with tf.GradientTape() as tape:
                     before, inputs_here = _joined([*maps[: place + 1], dy[..., :0]]), tf.nest.flatten(values[place])
                     tape.watch([before, inputs_here])
-                    y, _ = _compute(dense_layers[place], before, values[place])
+                    y, _ = compute(dense_layers[place], before, values[place])
                 to_before, to_inputs = tape.gradient(y, [before, inputs_here], output_gradients=dy[..., width:])
                 by_inputs = to_inputs + by_inputs
                 dy = dy[..., :width] + to_before
@@ -108,7 +130,7 @@ def _recomputed_block(dense_layers: list[list], x: tf.Tensor) -> tf.Tensor:
 
     x, *statistics = block(x, *tf.nest.flatten(inputs))
     normalisations = [layer for layers in dense_layers for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    _note(normalisations, list(zip(statistics[::2], statistics[1::2], strict=True)))
+    _note(normalisations, list(zip(statistics[::2], statistics[1::2], strict=True)), moved)
     return x
 
 
@@ -116,19 +138,21 @@ def _joined(maps: list[tf.Tensor]) -> tf.Tensor:
     return tf.concat(maps, -1) if len(maps) > 1 else maps[0]
 
 
-def _train(layers: list, x: tf.Tensor) -> tf.Tensor:
+def _train(normalise: Callable, moved: list, layers: list, x: tf.Tensor) -> tf.Tensor:
     """Apply layers in training mode."""
-    x, statistics = _compute(layers, x, _inputs_of_all(layers))
-    _note([layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)], statistics)
+    x, statistics = _compute(normalise, layers, x, _inputs_of_all(layers, moved))
+    _note([layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)], statistics, moved)
     return x
 
 
-def _compute(layers: list, x: tf.Tensor, inputs: list[list[tf.Tensor]]) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]]]:
+def _compute(
+    normalise: Callable, layers: list, x: tf.Tensor, inputs: list[list[tf.Tensor]]
+) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]]]:
     """Layers in training mode, and the batch's mean and variance that each normalisation met; nothing else changes."""
     statistics = []
     for layer, values in zip(layers, inputs, strict=True):
         if isinstance(layer, keras.layers.BatchNormalization):
-            x, *moments = normalise_batch(x, *values, layer.epsilon)
+            x, *moments = normalise(x, *values, layer.epsilon)
             statistics.append(moments)
         elif isinstance(layer, keras.layers.Dropout):
             x = drop_out(x, layer.rate, *values)
@@ -137,25 +161,28 @@ def _compute(layers: list, x: tf.Tensor, inputs: list[list[tf.Tensor]]) -> tuple
     return x, statistics
 
 
-def _inputs_of_all(layers: list) -> list[list[tf.Tensor]]:
-    return [_inputs_of(layer, after) for layer, after in itertools.zip_longest(layers, layers[1:])]
+def _inputs_of_all(layers: list, moved: list) -> list[list[tf.Tensor]]:
+    return [_inputs_of(layer, after, moved) for layer, after in itertools.zip_longest(layers, layers[1:])]
 
 
-def _inputs_of(layer: keras.layers.Layer, after: keras.layers.Layer | None) -> list[tf.Tensor]:
+def _inputs_of(layer: keras.layers.Layer, after: keras.layers.Layer | None, moved: list) -> list[tf.Tensor]:
     """What a layer needs besides maps, read once: whoever computes it again must not read a variable or draw anew."""
     if isinstance(layer, keras.layers.Dropout):
-        return [layer.seed_generator.next()]
+        state = layer.seed_generator.state
+        seed = tf.identity(tf.convert_to_tensor(state))
+        moved.append((state, seed + [0, 1]))  # as the generator itself counts
+        return [different_seeds(seed)]
     values = [tf.convert_to_tensor(variable) for variable in layer.trainable_variables]
     if isinstance(after, keras.layers.Dropout):  # its scale: a kernel has fewer numbers than the maps
         return [values[0] / (1 - after.rate)]
     return values
 
 
-def _note(normalisations: list, statistics: list) -> None:
-    """Move the running means and variances of layers towards those of the batch."""
+def _note(normalisations: list, statistics: list, moved: list) -> None:
+    """Note in `moved` the running means and variances of layers, moved towards those of the batch."""
     for layer, moments in zip(normalisations, statistics, strict=True):
         for average, value in zip((layer.moving_mean, layer.moving_variance), moments, strict=True):
-            average.assign(average * layer.momentum + value * (1 - layer.momentum))
+            moved.append((average, average * layer.momentum + value * (1 - layer.momentum)))
 
 
 def _infer(layers: list, x: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ What they gain, and what was tried and gained nothing, `benchmarks/README.md` sa
 import tensorflow as tf
 
 _SAME, _HALF = (1, 1, 1, 1, 1), (1, 1, 2, 2, 1)  # strides
+_BUT_CHANNELS = (0, 1, 2, 3)  # axes of maps
 _FILTERS_AT_ONCE = 16  # float32 numbers in a register of AVX-512
 
 
@@ -24,6 +25,37 @@ def normalise_batch(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: fl
     count = tf.cast(tf.size(x), tf.float32) / x.shape[-1]
     # The kernel divides by n − 1, Keras and the thesis by n.
     return y, mean, variance * (count - 1) / count
+
+
+def normalise_over_replicas(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """`normalise_batch` by the mean and variance of the clips of all replicas; each must call it with its own.
+
+    What one replica gives another depends on its maps, so on the way back sums go round, too.
+    """
+
+    def over_all(*vectors: tf.Tensor) -> list[tf.Tensor]:
+        sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.concat(vectors, 0))
+        return tf.split(sums, [vector.shape[0] for vector in vectors])
+
+    @tf.custom_gradient
+    def normalised(x, gamma, beta):
+        mean, variance = tf.nn.moments(tf.cast(x, tf.float32), _BUT_CHANNELS)
+        count = tf.cast(tf.size(x), tf.float32) / x.shape[-1]
+        means, squares, count = over_all(count * mean, count * (variance + mean**2), count[None])
+        mean = means / count
+        variance = tf.maximum(squares / count - mean**2, 0)
+
+        def gradient(dy, *_):
+            dy, inverse = tf.cast(dy, tf.float32), tf.math.rsqrt(variance + epsilon)
+            scaled = (tf.cast(x, tf.float32) - mean) * inverse
+            to_gamma, to_beta = tf.reduce_sum(dy * scaled, _BUT_CHANNELS), tf.reduce_sum(dy, _BUT_CHANNELS)
+            of_gamma, of_beta = over_all(to_gamma, to_beta)
+            to_x = gamma * inverse * (dy - (of_beta + scaled * of_gamma) / count)
+            return tf.cast(to_x, x.dtype), to_gamma, to_beta  # the optimiser sums those by gamma and beta over replicas
+
+        return (_fused_normalisation(x, gamma, beta, mean, variance, epsilon, is_training=False)[0], mean, variance), gradient
+
+    return normalised(x, gamma, beta)
 
 
 def normalise_by_running_moments(x: tf.Tensor, layer) -> tf.Tensor:

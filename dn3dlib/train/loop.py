@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import keras
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
 from dn3dlib.data.cache import DecodedFrames, free_memory, held_in_memory, open_frames
-from dn3dlib.data.clips import batches_of, check_augmentation, clip_dataset, plan_training
+from dn3dlib.data.clips import check_augmentation, plan_training
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, tensorflow_errors_as_os_errors
@@ -21,14 +21,17 @@ from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.best import copy_weights, load_best, save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
+from dn3dlib.train.cluster import is_chief, lost_worker_in_a_sentence, meet, processes_of
 from dn3dlib.train.interrupt import stop_on_interrupt
 from dn3dlib.train.memory import memory_advice, memory_warning, out_of_memory_in_a_sentence
 from dn3dlib.train.observer import Observer, Report, check_observers
+from dn3dlib.train.replicas import replica_batches
 from dn3dlib.train.runs import BEST, CHECKPOINTS, Run
 from dn3dlib.train.schedule import learning_rate_schedule
+from dn3dlib.train.start import describe_start
 from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
-from dn3dlib.train.strategy import choose_precision, choose_strategy, gpu_of
-from dn3dlib.train.validation import validate
+from dn3dlib.train.strategy import choose_precision, choose_strategy, fit_to_replicas, gpu_of
+from dn3dlib.train.validation import FIGURES, validate
 from dn3dlib.train.watch import Watch
 
 _SPLITS = ("train", "validation")  # whose clips are read
@@ -45,6 +48,7 @@ def train(
     protocol: str = "",
     init_from: Path | None = None,
     device: str = "auto",
+    strategy: str = "auto",
     observers: tuple[Observer, ...] = (),
     show_progress: bool = True,
 ) -> list[dict]:
@@ -56,18 +60,20 @@ def train(
         clip, model, config: what to train and how.
         protocol: splits the data set for this run alone (`protocols.split_of_each`); empty: as it is split.
         init_from: a run whose best weights are the start; its network must have the same form.
-        device: auto, cpu, gpu:0 …
+        device, strategy: as in `strategy.choose_strategy`; a batch is that of all replicas together.
         observers: told of the start, of moments on the way, of each epoch and of the end (`observer.Observer`).
         show_progress: a progress bar with rate and time left on standard error.
 
     Returns:
         The history: a row for each finished epoch (`runs.COLUMNS`). An interrupt (Ctrl-C, the ■ button, SIGTERM) saves a
-        checkpoint and returns what there is; `resume` goes on from there.
+        checkpoint and returns what there is; `resume` goes on from there. Of several workers the chief alone writes and validates:
+        the others' rows are without validation.
 
     Raises:
-        RunError: the folder is taken, the weights do not fit, the loss is no number any more.
+        RunError: the folder is taken, the weights do not fit, the loss is no number any more, another worker has gone.
         DataError: the data set is damaged or has no training sequences.
-        ConfigError: the memory that `config.cache` asks for is not free, augmentation does harm (`clips.check_augmentation`), no observers.
+        ConfigError: the memory that `config.cache` asks for is not free, augmentation does harm (`clips.check_augmentation`), no
+            observers, or devices, workers and batch that do not fit (`choose_strategy`, `fit_to_replicas`).
     """
     check_observers(observers)
     data = DataSet.open(data_dir)
@@ -77,18 +83,20 @@ def train(
     check_augmentation(clip, data.storage.frame_shape, data.classes)
     plan_training(data, clip, config.seed, 0)  # refuses an empty split before a folder is made
     held_in_memory(data, _SPLITS, config.cache)  # refuses what does not fit
+    engine, name = choose_strategy(device, strategy)  # before anything is computed
     weights = load_best(Run.open(init_from)) if init_from else None
-    strategy, name = choose_strategy(device)
-    config = choose_precision(config, strategy)
+    config = fit_to_replicas(choose_precision(config, engine), engine)
     keras.utils.set_random_seed(config.seed)
-    with strategy.scope():
+    with engine.scope():
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
     if weights:
         copy_weights(weights, network, init_from)
     parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
-    run = Run.create(run_dir, data, clip, model, config, str(Path(init_from).resolve()) if init_from else "", parameters, bool(protocol))
-    with only_one_at(run.path / CHECKPOINTS):
-        return _Training(run, data, network, strategy, name, observers, show_progress).go()
+    source = str(Path(init_from).resolve()) if init_from else ""
+    replicas = engine.num_replicas_in_sync
+    run = Run.create(run_dir, data, clip, model, config, source, parameters, bool(protocol), replicas, is_chief(engine))
+    with _held(run, engine):
+        return _Training(run, data, network, engine, name, observers, show_progress).go()
 
 
 def resume(
@@ -96,10 +104,11 @@ def resume(
     data_dir: Path | None = None,
     *,
     device: str = "auto",
+    strategy: str = "auto",
     observers: tuple[Observer, ...] = (),
     show_progress: bool = True,
 ) -> list[dict]:
-    """Go on with a run that was interrupted, to the same end as without the interruption, bit for bit on one CPU.
+    """Go on with a run that was interrupted, to the same end as without the interruption, bit for bit on CPUs, as many as before.
 
     Args:
         run_dir: the run.
@@ -116,15 +125,20 @@ def resume(
     run = Run.open(run_dir)
     data = run.open_data(data_dir)
     run.check_same_data(data)
-    strategy, name = choose_strategy(device)
-    choose_precision(run.train, strategy)  # refuses what is not there
+    engine, name = choose_strategy(device, strategy)
+    fit_to_replicas(choose_precision(run.train, engine), engine)  # refuses what is not there, or does not fit
     keras.utils.set_random_seed(run.train.seed)
-    with strategy.scope():
+    with engine.scope():
         network = build_model(run.model, run.clip_shape, len(run.classes))
     if run.init_from and not any((run.path / CHECKPOINTS).glob("*.index")):
         copy_weights(load_best(Run.open(run.init_from)), network, run.init_from)
-    with only_one_at(run.path / CHECKPOINTS):
-        return _Training(run, data, network, strategy, name, observers, show_progress).go()
+    with _held(run, engine):
+        return _Training(run, data, network, engine, name, observers, show_progress).go()
+
+
+def _held(run: Run, strategy):
+    """The run's folder, held against other trainings by the one process that writes into it."""
+    return only_one_at(run.path / CHECKPOINTS) if is_chief(strategy) else nullcontext()
 
 
 class _Training:
@@ -132,20 +146,24 @@ class _Training:
 
     def __init__(self, run: Run, data: DataSet, network: keras.Model, strategy, device: str, observers, show_progress: bool):
         self.run, self.data, self.network, self.strategy, self.device = run, data, network, strategy, device
-        self.show_progress = show_progress
-        self.frames = open_frames(data, _SPLITS, run.train.cache, show_progress)
+        self.chief, self.show_progress = is_chief(strategy), show_progress and is_chief(strategy)
+        self.frames = open_frames(data, _SPLITS, run.train.cache, self.show_progress)
         self.clips = len(plan_training(data, run.clip, run.train.seed, 0))  # of an epoch
         self.steps = math.ceil(self.clips / run.train.batch_size)  # of an epoch
         self.schedule = learning_rate_schedule(run.train, self.steps * run.train.epochs)
-        self.report = Report(observers, run, self.clips, self.steps, self.schedule)
+        self.report = Report(observers if self.chief else (), run, self.clips, self.steps, self.schedule)
         with strategy.scope():
             optimizer = make_optimizer(self.schedule, run.train, network.trainable_variables)
         self.progress = Progress()
         self.checkpoints = Checkpoints(run, network, optimizer, self.progress)
         weights = class_weights([s.label for s in data.of_split("train")], data.classes, run.train.class_weights)
-        self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape, weights)
+        alone = processes_of(strategy) == 1
+        self.wish = None if alone else tf.Variable(0.0)  # 1 where this process wants to stop, told to the others in each step
+        self.agreed = False  # whether one of all wanted to stop in the last step
+        self.train_step = make_train_step(network, optimizer, strategy, run.train, run.clip_shape, weights, self.wish)
         self.predict_step = make_predict_step(network, strategy, run.clip_shape)
-        self.free = None if gpu_of(strategy) else free_memory()  # of a GPU TensorFlow does not tell what is free
+        # Of a GPU TensorFlow does not tell what is free, and other workers may be on other machines.
+        self.free = None if gpu_of(strategy) or not alone else free_memory()
         self.stop = threading.Event()
         self.saved = 0.0  # when, in time.monotonic()
         self.watch = Watch(run, network)
@@ -156,6 +174,7 @@ class _Training:
             stack.enter_context(plain_disk_errors(self.run.path))
             stack.enter_context(tensorflow_errors_as_os_errors())
             stack.enter_context(out_of_memory_in_a_sentence(self._where_and_what_to_do))
+            stack.enter_context(lost_worker_in_a_sentence(self.strategy))
             stack.enter_context(stop_on_interrupt(self.stop))
             self._start()
             done = int(self.progress.epoch)
@@ -174,25 +193,29 @@ class _Training:
                     break
                 history.append(row)
                 self._finish_epoch(history)
-                if self.stop.is_set() and epoch < self.run.train.epochs:
+                if self._asked_to_stop() and epoch < self.run.train.epochs:
                     self._say(f"Stopped after epoch {epoch}; go on with --resume.")
                     break
+            meet(self.strategy)  # whoever leaves earlier would be missed
         return history
 
     def _start(self) -> None:
         """Restore the newest checkpoint, or make the first: before any epoch's files, or a run that has lost it looks new."""
-        self.run.clear_leftovers()
+        if self.chief:
+            self.run.clear_leftovers()
         restored = self.checkpoints.restore()
         if not restored and (self.run.history() or (self.run.path / BEST).exists()):
             raise RunError(
                 f"The run {self.run.path} has finished epochs, but its checkpoints are gone: put them back, or start a new run "
                 f"with --init-from {self.run.path}, which takes its best weights."
             )
+        meet(self.strategy)  # all have read the same checkpoint before the next is written
         self._describe()
         if not restored:
-            self.checkpoints.save()
+            self._save()
         self.saved = time.monotonic()
-        self.events = tf.summary.create_file_writer(str(self.run.path / "events"))
+        if self.chief:
+            self.events = tf.summary.create_file_writer(str(self.run.path / "events"))
 
     def _where_and_what_to_do(self) -> str:
         """The end of the sentence on memory that has run out."""
@@ -206,17 +229,17 @@ class _Training:
         started = time.perf_counter() - float(progress.seconds)
         first = int(progress.step)
         plan = plan_training(self.data, run.clip, run.train.seed, epoch)[first * run.train.batch_size :]
-        batches = self._distributed(clip_dataset(self.data, plan, run.clip, run.train.batch_size, self.frames))
+        batches = replica_batches(self.strategy, self.data, plan, run.clip, run.train.batch_size, self.frames)
         bar.set_description(f"epoch {epoch}/{run.train.epochs}")
-        for step, (clips, labels, _) in enumerate(batches_of(batches), first + 1):
+        for step, (clips, labels) in enumerate(batches, first + 1):
             size = min(run.train.batch_size, self.clips - (step - 1) * run.train.batch_size)
-            sums = self.train_step(clips, labels, np.float32(size))
+            sums = self._train_step(clips, labels, size)
             self.watch.add(sums)
             progress.sums.assign_add(sums)
             progress.step.assign(step)
             bar.update()
             self.report.step(epoch, step, progress.sums)
-            stop = self.stop.is_set() and step < self.steps  # a whole epoch is finished first
+            stop = self._asked_to_stop() and step < self.steps  # a whole epoch is finished first
             if stop or self._is_due(step):
                 self._check(epoch, step, clips)
                 progress.seconds.assign(time.perf_counter() - started)
@@ -243,11 +266,18 @@ class _Training:
             raise self.watch.diverged("validation loss", epoch, self.steps)
         return row
 
-    def _distributed(self, dataset):
-        """Each replica's part of the batches. One device takes them whole: the wrapper would tune itself, see `clips`."""
-        if self.strategy.num_replicas_in_sync == 1:
-            return dataset
-        return self.strategy.experimental_distribute_dataset(dataset)
+    def _train_step(self, clips, labels, size: int) -> tf.Tensor:
+        """Train on a batch of so many clips, and give its sums, float32 (3,)."""
+        if self.wish is None:
+            return self.train_step(clips, labels, np.float32(size))
+        self.wish.assign(float(self.stop.is_set()))
+        sums = self.train_step(clips, labels, np.float32(size))
+        self.agreed = float(sums[3]) > 0
+        return sums[:3]
+
+    def _asked_to_stop(self) -> bool:
+        """Whether it is to end here; several processes all say so after the same step, or they would wait for each other."""
+        return self.stop.is_set() if self.wish is None else self.agreed
 
     def _check(self, epoch: int, step: int, clips) -> None:
         """Raise RunError where this state is broken, tried on clips of the step just done."""
@@ -260,17 +290,31 @@ class _Training:
     def _is_due(self, step: int) -> bool:
         """Whether it is time for a checkpoint inside the epoch."""
         interval = self.run.train.checkpoint_seconds
-        return 0 < interval <= time.monotonic() - self.saved and step < self.steps
+        return self.chief and 0 < interval <= time.monotonic() - self.saved and step < self.steps
 
     def _save(self) -> None:
-        self.checkpoints.save()
+        if self.chief:
+            self.checkpoints.save()
         self.saved = time.monotonic()
 
     def _validate(self) -> dict:
+        if not self.chief:  # it does so for all; the others wait in the next step
+            return dict.fromkeys(FIGURES)
         return validate(self.predict_step, self.run, self.data, self.frames, self.report)
 
     def _finish_epoch(self, history: list[dict]) -> None:
         """History, the best network and the events, then the checkpoint: a kill in between only repeats the epoch's end."""
+        row = history[-1]
+        if self.chief:
+            self._write(history)
+        self.progress.epoch.assign(row["epoch"])
+        self.progress.step.assign(0)
+        self.progress.sums.assign(tf.zeros(3))
+        self.progress.seconds.assign(0)
+        self._save()
+        self.report.epoch(history)
+
+    def _write(self, history: list[dict]) -> None:
         row = history[-1]
         self.run.write_history(history)
         if self.progress.keep_if_best(row):
@@ -280,18 +324,13 @@ class _Training:
                 if name != "epoch" and value is not None:
                     tf.summary.scalar(name, value)
         self.events.flush()
-        self.progress.epoch.assign(row["epoch"])
-        self.progress.step.assign(0)
-        self.progress.sums.assign(tf.zeros(3))
-        self.progress.seconds.assign(0)
-        self._save()
-        self.report.epoch(history)
 
     def _describe(self) -> None:
         """Say where and how it trains."""
-        self._say(f"Training on {self.device}: {self.clips} clips an epoch, {self.steps} steps.")
-        self._say(f"Frames are {'held in memory' if isinstance(self.frames, DecodedFrames) else 'read from the disk for each clip'}.")
-        self._say(f"The network has {self.network.count_params():,} numbers in {self.run.model.true_depth} layers with weights.")
+        in_memory, numbers = isinstance(self.frames, DecodedFrames), self.network.count_params()
+        replicas = self.strategy.num_replicas_in_sync
+        for sentence in describe_start(self.run, self.device, replicas, self.clips, self.steps, in_memory, numbers):
+            self._say(sentence)
         if self.free is not None and (warning := memory_warning(self.network, self.run.train, self.free)):
             print(f"Warning: {warning}", file=sys.stderr)
         epoch, step = int(self.progress.epoch), int(self.progress.step)

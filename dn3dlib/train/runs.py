@@ -79,17 +79,22 @@ class Run:
     @classmethod
     def create(
         cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str,
-        parameters: int, own_split: bool = False,
+        parameters: int, own_split: bool = False, replicas: int = 1, write: bool = True,
     ) -> "Run":  # fmt: skip
-        """Make a run's folder for a network of so many parameters; raises RunError where it already holds something."""
+        """Make a run's folder for a network of so many parameters; raises RunError where it already holds something.
+
+        `replicas` train it together; of several processes, only the chief is to `write`.
+        """
         path = Path(run_dir)
+        run = cls(path, data.storage, clip, model, train, describe(data) | {"own_split": own_split}, init_from)
+        if not write:
+            return run
         if path.exists() and (not path.is_dir() or not all(map(_of_a_killed_start, path.iterdir()))):
             way_out = "go on with --resume, or choose another folder" if (path / CONFIG).is_file() else "choose another folder"
             raise RunError(f"The run folder {path} already exists and is not empty: {way_out}.")
-        run = cls(path, data.storage, clip, model, train, describe(data) | {"own_split": own_split}, init_from)
         with plain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-        write_json(path / ENVIRONMENT, environment() | {"parameters": parameters})
+        write_json(path / ENVIRONMENT, environment() | {"parameters": parameters, "replicas": replicas})
         write_json(path / CONFIG, run.to_dict())
         return run
 

@@ -119,7 +119,9 @@ def train_anew(name: str, run_dir: Path, *, data_dir: Path | None = None, epochs
     recipe, preset = _recipe(name), find_preset("quick")
     more = [f"train.epochs={epochs}"] if epochs else []
     setup = apply_settings({prefix: preset.configs[prefix] for prefix in ("clip", "model", "train")}, [*recipe.settings, *more])
-    train(data_dir or shipped_data(name, show_progress).path, run_dir, *setup.values(), protocol=recipe.protocol, device=device, show_progress=show_progress)
+    data_dir = data_dir or shipped_data(name, show_progress).path
+    where = {"device": device, "strategy": "one"}  # as they were trained
+    train(data_dir, run_dir, *setup.values(), protocol=recipe.protocol, show_progress=show_progress, **where)
     return Run.open(run_dir)
 
 

@@ -8,6 +8,8 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.metrics import cross_entropy, sequence_votes, softmax
 from dn3dlib.train.runs import Run
 
+FIGURES = ("validation_loss", "validation_clip_accuracy", "validation_sequence_accuracy")  # None each where nothing is validated
+
 
 def predict_logits(step, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_size: int, bar=None, frames=None) -> np.ndarray:
     """The logits of the clips of a plan, float32 (clips, classes), in the plan's order.
@@ -28,9 +30,8 @@ def validate(step, run: Run, data: DataSet, frames, bar) -> dict:
 
     `step` is of `make_predict_step`; `frames` as in `clip_dataset`; `bar` as in `predict_logits`.
     """
-    names = ("validation_loss", "validation_clip_accuracy", "validation_sequence_accuracy")
     if not data.of_split("validation"):
-        return dict.fromkeys(names)
+        return dict.fromkeys(FIGURES)
     plan = plan_evaluation(data, run.clip, "validation", run.train.seed)
     probabilities = softmax(predict_logits(step, data, plan, run.clip, run.train.batch_size, bar, frames))
     labels = np.array([data.classes.index(s.label) for s in data.sequences])
