@@ -23,7 +23,7 @@ _LOOK = 0.2  # seconds between two looks at them
 
 
 def launch(arguments: list[str], workers: int = 2) -> int:
-    """Run `dn3d train …` in several processes on this machine, each a worker of one job. Taught in notebook 08.
+    """Run `dn3d train …` in several processes on this machine, each a worker of one job.
 
     They talk over the loopback interface (but TensorFlow opens their ports to whoever reaches this machine). What each prints is added to `worker-0.log` … in a folder beside the run's, named like it
     and `.logs`; what the chief, worker 0, prints is shown as well. When one fails, all are ended. Ctrl-C lets all end after the same step,

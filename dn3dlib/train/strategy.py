@@ -16,7 +16,7 @@ _CPU = Path("/proc/cpuinfo")  # of Linux
 
 
 def choose_strategy(device: str = "auto", strategy: str = "one") -> tuple[tf.distribute.Strategy, str]:
-    """Where and how to compute, and words that name it. Taught in notebook 08.
+    """Where and how to compute, and words that name it.
 
     Args:
         device: `cpu`, `gpu:0` (or another number), or `auto`: all GPUs that the strategy can use, else the CPU; `cpus:2` (or more) is the
