@@ -389,6 +389,7 @@ def test_rotation_flag_is_honoured(clips, tmp_path):
 def test_files_are_released(counted, clips):
     truncated = cut_clip(clips / "xvid.avi", 0.5)
     process = psutil.Process()
+    gc.collect()  # what earlier tests have left is none of this one's
     before = process.num_fds()
     for _ in range(3):
         probe(counted)
@@ -399,7 +400,7 @@ def test_files_are_released(counted, clips):
             with pytest.raises(VideoError):
                 read_frames(bad)
     gc.collect()
-    assert process.num_fds() == before
+    assert process.num_fds() <= before
     assert not [file for file in process.open_files() if file.path in (str(counted), str(truncated))]
 
 
