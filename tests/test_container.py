@@ -16,7 +16,7 @@ import pytest
 from dn3dlib.deploy import container
 from dn3dlib.deploy.source import PROGRAM, source_archive
 from dn3dlib.errors import ConfigError, DataError
-from dn3dlib.train.observer import FIGURES, figure_pattern
+from dn3dlib.train.observer import EPOCH_FIGURES, figure_pattern
 from dn3dlib.train.runs import Run
 
 SETTINGS = {
@@ -78,7 +78,7 @@ def test_a_training_that_is_taken_away_goes_on_and_its_results_lie_where_sagemak
     with (base / "model" / "history.csv").open(newline="") as file:
         last = list(csv.DictReader(file))[-1]
     line = next(line for line in done.stderr.splitlines() if line.startswith("epoch 9/9: learning_rate"))
-    for name in FIGURES:
+    for name in EPOCH_FIGURES:
         assert float(re.search(figure_pattern(name), line)[1]) == pytest.approx(float(last[name]), rel=1e-4), name
 
 

@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 
 from matplotlib.figure import Figure  # noqa: E402
 
+from dn3dlib.errors import ConfigError  # noqa: E402
 from dn3dlib.show import results  # noqa: E402
 
 
@@ -104,3 +105,9 @@ def test_probabilities_of_classes_side_by_side():
     assert {"boxing", "▶ running", "walking", "the clip", "frozen", "0.70", "0.60"} < set(words)
     assert len({bar.get("fill") for row in bars for bar in row}) == 2 == len(tree.findall(".//{*}pattern"))
     assert "▶" not in results.class_probabilities(rows, ["a", "b", "c"]).svg
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_probabilities_that_cannot_be_told_apart_are_refused(count):
+    with pytest.raises(ConfigError, match=f"{count} rows of probabilities cannot be drawn"):
+        results.class_probabilities({str(n): [0.5, 0.5] for n in range(count)}, ["a", "b"])

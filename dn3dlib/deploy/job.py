@@ -13,7 +13,7 @@ from dn3dlib.deploy.aws import REGISTRY, AwsError, chosen_region
 from dn3dlib.deploy.container import CHANNEL, CHECKPOINTS, PRESET
 from dn3dlib.deploy.source import PROGRAM, source_archive
 from dn3dlib.presets import chosen_configs
-from dn3dlib.train.observer import FIGURES, figure_pattern
+from dn3dlib.train.observer import EPOCH_FIGURES, figure_pattern
 
 # Where AWS publishes its training images under one account; other regions have accounts of their own.
 REGIONS = (
@@ -115,7 +115,7 @@ def _image(region: str, instance_type: str) -> str:
 
 def _algorithm(image: str) -> dict:
     """The container, and how SageMaker finds figures in its log."""
-    metrics = [{"Name": figure, "Regex": figure_pattern(figure)} for figure in FIGURES]
+    metrics = [{"Name": figure, "Regex": figure_pattern(figure)} for figure in EPOCH_FIGURES]
     return {"TrainingImage": image, "TrainingInputMode": "File", "MetricDefinitions": metrics}
 
 

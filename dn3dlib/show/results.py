@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dn3dlib.errors import ConfigError
 from dn3dlib.model.anatomy import parts, whole
 from dn3dlib.show import svg
 from dn3dlib.show.figures import COLOURS, GREY, LINE, LINE_STYLES, Picture, tidy
@@ -145,7 +146,12 @@ def class_probabilities(rows: dict, classes, shown: str = "") -> Drawing:
         rows: what was asked about → probabilities (n,); three at most.
         classes: n names.
         shown: the class that is really seen, marked with an arrow; "": not known.
+
+    Raises:
+        ConfigError: no rows, or more than three.
     """
+    if not 1 <= len(rows) <= len(_SIGNS):
+        raise ConfigError(f"{len(rows)} rows of probabilities cannot be drawn beside each other: give one to {len(_SIGNS)}.")
     names = [f"▶ {name}" if name == shown else name for name in classes]
     thick = {1: 20, 2: 12, 3: 9}[len(rows)]
     left, top, step = 24 + 7 * max(map(len, names)), 14 + 20 * len(rows), 10 + thick * len(rows)

@@ -56,7 +56,7 @@ def check_observers(observers) -> None:
         raise ConfigError(f"observers is {observers!r}, but must be a tuple of observers, such as (LiveBoard(),).")
 
 
-FIGURES = tuple(name for name in COLUMNS if name not in ("epoch", "seconds"))
+EPOCH_FIGURES = tuple(name for name in COLUMNS if name not in ("epoch", "seconds"))
 
 
 class EpochLines(Observer):
@@ -66,12 +66,12 @@ class EpochLines(Observer):
         self._epochs = run.train.epochs
 
     def epoch(self, history: list[dict]) -> None:
-        figures = ", ".join(f"{name} {history[-1][name]:.6g}" for name in FIGURES if history[-1][name] is not None)
+        figures = ", ".join(f"{name} {history[-1][name]:.6g}" for name in EPOCH_FIGURES if history[-1][name] is not None)
         say_beside_bars(f"epoch {history[-1]['epoch']}/{self._epochs}: {figures}")
 
 
 def figure_pattern(name: str) -> str:
-    """The regular expression that finds a figure (`FIGURES`) in the lines of `EpochLines`, as its one group."""
+    """The regular expression that finds a figure (`EPOCH_FIGURES`) in the lines of `EpochLines`, as its one group."""
     return rf"epoch \d+/\d+: .*\b{name} ([0-9.e+-]+)"
 
 
