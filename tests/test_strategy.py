@@ -11,10 +11,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from dn3dlib.config import TrainConfig
-from dn3dlib.data.clips import shares_of_batches
+from dn3dlib.data.clips import plan_training, shares_of_batches
+from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError
+from dn3dlib.train import replicas
 from dn3dlib.train.cluster import Cluster, cluster_of_environment, wait_for_all
 from dn3dlib.train.strategy import choose_strategy, fit_to_replicas
 
@@ -89,6 +92,27 @@ def test_a_batch_smaller_than_the_replicas_is_refused_and_the_rate_follows_its_r
         fit_to_replicas(TrainConfig(batch_size=3), four)
     assert fit_to_replicas(TrainConfig(learning_rate=0.1), four) == TrainConfig(learning_rate=0.1)
     assert fit_to_replicas(TrainConfig(learning_rate=0.1, scale_learning_rate="linear"), four) == TrainConfig(learning_rate=0.4)
+
+
+def test_the_memory_of_each_gpu_grows_as_needed(monkeypatch):
+    """With none here, TensorFlow is told of two."""
+    grown = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grows: grown.append((gpu, grows)))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": f"the {gpu} card"})
+    assert choose_strategy("gpu:1")[1] == "the second card (gpu:1)"
+    assert grown == [("first", True), ("second", True)]
+
+
+@pytest.mark.parametrize("device, waits", [("/gpu:0", True), ("/job:localhost/replica:0/task:0/device:GPU:1", True), ("/cpu:0", False)])
+def test_batches_wait_in_the_memory_of_a_gpu(device, waits, prepared, tiny, monkeypatch):
+    asked, data = [], DataSet.open(prepared)
+    monkeypatch.setattr(replicas, "ahead_on", lambda dataset, device: asked.append(device) or dataset)
+    strategy = SimpleNamespace(num_replicas_in_sync=1, extended=SimpleNamespace(worker_devices=(device,)))
+    plan = plan_training(data, tiny.clip, 0, 1)[:5]
+    batches = list(replicas.replica_batches(strategy, data, plan, tiny.clip, 4, None))
+    assert [len(labels) for _, labels in batches] == [4, 1]
+    assert asked == [device] * waits
 
 
 # --- who has come ----------------------------------------------------------------------------------------------------
@@ -198,6 +222,10 @@ def test_an_epoch_shows_each_clip_once(measured):
     seen = measured["seen"]
     assert seen["sizes"] == [[5, 5], [5, 5], [1, 1]]
     assert seen["labels"][:21] == seen["wanted"] and len(set(seen["wanted"])) > 3
+
+
+def test_batches_brought_to_another_device_are_the_same(measured):
+    assert measured["ahead"] == {"same": True, "batches": 3, "devices": ["CPU:1"]}
 
 
 def test_a_training_on_two_replicas_goes_on_bit_for_bit(measured):
