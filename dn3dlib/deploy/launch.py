@@ -41,7 +41,7 @@ def launch(arguments: list[str], workers: int = 2) -> int:
         RunError: a worker has failed or was killed.
     """
     logs = _logs_beside(arguments, workers)
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
     stop = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(stop_on_interrupt(stop))
@@ -75,7 +75,7 @@ def _logs_beside(arguments: list[str], workers: int) -> Path:
     return logs
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nobody listens at."""
     with ExitStack() as stack:
         doors = [stack.enter_context(socket.socket()) for _ in range(count)]
