@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py                                  # the published repository's network and size, on the first GPU
     python benchmarks/gpu.py --preset thesis-15 --rounds 7
-    python benchmarks/gpu.py --device cpu --preset quick --rounds 3   # a try without a GPU, a minute
+    python benchmarks/gpu.py --device cpu --preset quick --rounds 2   # a try without a GPU, a minute
 
 All ways run in turn in one call. Matrix products are in the way's own precision (TensorFlow lets float32 ones run in TF32 on cards
 that have it); the share counts the operations of convolutions and the head alone (`model/anatomy.py`). Input stall is the share of a
@@ -25,7 +25,7 @@ from dn3dlib.presets import find_preset
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 LARGE = 8192  # side of matrices that keep a GPU busy
-STEPS = {"CPU": 2, "GPU": 20}  # of a round
+STEPS = {"CPU": 4, "GPU": 20}  # of a round
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="default: all that the device has")
     parser.add_argument("--batch-size", type=int, help="default: the preset's")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="of a round; default: 20 on a GPU, 2 on a CPU")
+    parser.add_argument("--steps", type=int, help="of a round; default: 20 on a GPU, 4 on a CPU")
     parser.add_argument("--xla", action=argparse.BooleanOptionalAction, help="default: on a GPU; on a CPU it is twenty times slower")
     try:
         measure(parser.parse_args())

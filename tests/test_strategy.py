@@ -43,6 +43,12 @@ def test_what_does_not_fit_is_refused(device, strategy, sentence, monkeypatch):
         choose_strategy(device, strategy)
 
 
+@pytest.mark.parametrize("look", ["--check", "--find-learning-rate"])
+def test_what_looks_at_one_device_takes_no_strategy(shell, prepared, look):
+    status, _, told = shell("train", "--data", prepared, look, "--strategy", "mirrored")
+    assert status == 2 and "leave out --strategy" in told.splitlines()[-1]
+
+
 @pytest.mark.parametrize("settings, said", [([], "needs the environment variable TF_CONFIG"), (["--strategy", "mirrored"], "needs several devices")])
 def test_the_shell_says_so_and_makes_no_folder(shell, prepared, tmp_path, monkeypatch, settings, said):
     monkeypatch.delenv("TF_CONFIG", raising=False)
@@ -62,7 +68,10 @@ def test_a_process_that_has_computed_is_not_split_any_more():
     [
         ("{", "cannot be used"),
         ("[]", "cannot be used"),
-        (TWO.replace('"index": 1', '"index": 2'), "IndexError"),
+        (TWO.replace('"index": 1', '"index": 2'), "there is no task 2"),
+        (TWO.replace('"index": 1', '"index": -1'), "there is no task -1"),
+        (TWO.replace('"index": 1', '"index": "1"'), "there is no task '1'"),
+        (TWO.replace("127.0.0.1:2", "127.0.0.1:99999"), "'127.0.0.1:99999' is no address"),
         (TWO.replace('"type": "worker"', '"type": "helper"'), "'helper'"),
         (TWO.replace("127.0.0.1:2", "127.0.0.1"), "'127.0.0.1' is no address"),
         (TWO.replace("127.0.0.1:2", "127.0.0.1:1"), "two workers have the same address"),

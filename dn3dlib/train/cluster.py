@@ -49,11 +49,13 @@ def cluster_of_environment() -> Cluster | None:
             raise ValueError(f"its cluster has {', '.join(sorted(set(jobs) - {'chief', 'worker'}))}")
         chief, workers = jobs.get("chief", []), jobs.get("worker", [])
         addresses = (*chief, *workers)
-        wrong = [address for address in addresses if not re.fullmatch(r".+:\d+", address)]
+        wrong = [address for address in addresses if not _is_address(address)]
         if wrong or len(set(addresses)) < len(addresses):
             raise ValueError(f"{wrong[0]!r} is no address" if wrong else "two workers have the same address")
         if len(addresses) < 2:
             return None
+        if task["index"] not in range(len(addresses)):
+            raise ValueError(f"there is no task {task['index']!r}")
         own = {"chief": chief, "worker": workers}[task["type"]][task["index"]]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ConfigError(
@@ -61,6 +63,11 @@ def cluster_of_environment() -> Cluster | None:
             '{"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", "index": 0}}; unset it to train alone.'
         ) from error
     return Cluster(addresses, addresses.index(own))
+
+
+def _is_address(text: str) -> bool:
+    port = re.fullmatch(r".+:(\d{1,5})", text)
+    return bool(port) and 0 < int(port[1]) < 2**16
 
 
 def wait_for_all(cluster: Cluster, seconds: float = _WAIT) -> None:
