@@ -228,6 +228,8 @@ def refuse(cloud, answer: tuple, *words: str, there: int = 0) -> None:
         ({"data": "nowhere"}, ("nowhere", "dn3d prepare")),
         ({"instance_type": "g5.xlarge"}, ("--instance-type", "ml.g5.xlarge")),
         ({"instances": 0}, ("--instances",)),
+        ({"instances": 3, "batch_size": 2}, ("train.batch_size=2", "all 3 machines together", "--instances")),
+        ({"instances": 2, "precision": "float16"}, ("train.precision=float16", "one machine")),
         ({"name": "a_b"}, ("--name", "hyphens")),
         ({"max_hours": 0}, ("--max-hours",)),
         ({"max_wait_hours": 5}, ("--max-wait-hours", "--spot")),
