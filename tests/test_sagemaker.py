@@ -248,6 +248,23 @@ def test_without_credentials_nothing_is_asked(cloud, submit, monkeypatch):
     refuse(cloud, refused, "No AWS credentials")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_PROFILE", "nobody", ("profile (nobody)",)),
+        ("AWS_CONFIG_FILE", __file__, ("config file",)),
+        ("AWS_ENDPOINT_URL", "nonsense", ("nonsense", "AWS_ENDPOINT_URL")),
+    ],
+)
+def test_broken_settings_of_aws_get_a_sentence(cloud, shell, submit, monkeypatch, name, value, words):
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        asked, refused = shell("sagemaker", "status", "dn3d-first", *[] if name != "AWS_ENDPOINT_URL" else ["--region", REGION]), submit()
+    for status, _, err in (asked, refused):
+        assert status == 2 and err.splitlines()[-1].startswith("dn3d: error: ") and all(word in err for word in words)
+    refuse(cloud, refused)
+
+
 def test_a_wait_shorter_than_the_run_is_refused(cloud, submit):
     refuse(cloud, submit("--spot", max_hours=4, max_wait_hours=1), "--max-wait-hours")
 
