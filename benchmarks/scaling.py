@@ -5,7 +5,8 @@
 
 All ways wait in processes of their own and run in turn. Strong scaling shares one batch among the replicas, weak scaling gives each
 replica a batch of that size. The workers talk over the loopback interface, as those of `dn3d launch --workers 2` do. Processor time is that
-of all processes together: where it stays and the time of a step does not shrink, the cores were busy before. Clips are noise: nothing is read.
+of all processes together: where it stays and the time of a step does not shrink, the cores were busy before. A machine that is busy with other
+things gives two processes more than one: then only processor time tells. Clips are noise: nothing is read.
 """
 
 import argparse
