@@ -1,5 +1,6 @@
 """Several replicas: which are chosen, what each takes of a batch, and that together they do what one does."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -19,6 +20,8 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError
 from dn3dlib.train import replicas
 from dn3dlib.train.cluster import Cluster, cluster_of_environment, wait_for_all
+from dn3dlib.train.runs import Run
+from dn3dlib.train.start import describe_start
 from dn3dlib.train.strategy import choose_strategy, fit_to_replicas
 
 TWO = '{"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 1}}'
@@ -186,6 +189,14 @@ def test_each_clip_is_taken_once_by_shares_that_differ_by_one(clips, batch_size,
             assert counts.min() >= 1 and counts.max() - counts.min() <= 1
         rows += [row for first, end in batch for row in range(first, end)]
     assert rows == list(range(clips))
+
+
+@pytest.mark.parametrize("replicas, said", [(2, "Each of 2 replicas takes 8 of the 16 clips"), (3, "Each of 3 replicas takes 5 or 6 of the 16 clips")])
+def test_a_training_says_what_each_takes(replicas, said, trained):
+    run = Run.open(trained)
+    run = dataclasses.replace(run, train=dataclasses.replace(run.train, batch_size=16))
+    sentences = describe_start(run, "two", replicas, 30, 2, True, 1000)
+    assert said in sentences[1] and f"began with 1 replicas and goes on with {replicas}" in sentences[2]
 
 
 # --- what they do together -------------------------------------------------------------------------------------------
