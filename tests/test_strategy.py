@@ -18,7 +18,7 @@ from dn3dlib.config import TrainConfig
 from dn3dlib.data.clips import plan_training, shares_of_batches
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError
-from dn3dlib.train import replicas
+from dn3dlib.train import cluster, replicas
 from dn3dlib.train.cluster import Cluster, cluster_of_environment, wait_for_all
 from dn3dlib.train.runs import Run
 from dn3dlib.train.start import describe_start
@@ -171,6 +171,16 @@ def test_a_port_that_is_taken_is_named(addresses):
         other.listen()
         with pytest.raises(ConfigError, match=f"Worker 0 cannot listen at its port {port}"):
             wait_for_all(Cluster(addresses, 0), seconds=1)
+
+
+def test_a_port_that_is_taken_after_that_is_named(addresses, monkeypatch):
+    def refuse():
+        raise tf.errors.UnknownError(None, None, "Could not start gRPC server")
+
+    monkeypatch.setattr(cluster, "wait_for_all", lambda _: None)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", refuse)
+    with pytest.raises(ConfigError, match=f"Worker 1 cannot serve at {addresses[1]} .Could not start gRPC server.: give it another port"):
+        cluster.join(Cluster(addresses, 1))
 
 
 # --- what each takes -------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def join(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
     """The strategy of a cluster that has come together; a process joins once.
 
     Raises:
-        ConfigError: this process has computed with TensorFlow before.
+        ConfigError: this process has computed with TensorFlow before, or its port has been taken.
     """
     wait_for_all(cluster)
     try:
@@ -138,6 +138,10 @@ def join(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
     except RuntimeError as error:
         raise ConfigError(
             f"This process cannot join other workers any more ({error}): start training with several workers before anything else is computed."
+        ) from error
+    except tf.errors.UnknownError as error:  # TensorFlow listens at the port on all interfaces, where `wait_for_all` did on one
+        raise ConfigError(
+            f"Worker {cluster.index} cannot serve at {cluster.addresses[cluster.index]} ({error.message}): give it another port in TF_CONFIG of all workers."
         ) from error
 
 
