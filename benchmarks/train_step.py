@@ -11,25 +11,23 @@ of a forward pass, less the gradient by the clips, which nobody needs (`model/an
 
 import argparse
 import importlib.util
-import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from steps import SIDE, in_turn, make_task, matrix_products, on_one_batch, on_records
 
 from dn3dlib.config import to_dict
 from dn3dlib.presets import Preset, find_preset
 
-SIDE = 3000  # of the square matrices that are multiplied
 # of the published repository's size: name → (which, against which, at least)
 TARGETS = {
     "float32 / PyTorch float32": ("ours float32", "PyTorch float32", 1.7),
@@ -56,66 +54,27 @@ def main() -> None:
                 ways[f"PyTorch {precision}"] = torch_steps(stack, folder / "network.npz", precision)
         else:
             print('PyTorch is not installed: it is not measured. To have it: pip install -e ".[bench]"')
-        for run in ways.values():
-            run(2)  # warm up
-        seconds = [{name: run(arguments.steps) / arguments.steps for name, run in ways.items()} for _ in range(arguments.rounds)]
+        seconds = in_turn(ways, arguments.steps, arguments.rounds)
     report(preset, seconds, flops)
 
 
 def our_ways(preset: Preset, device: str, folder: Path) -> tuple[dict[str, Callable[[int], float]], int]:
     """Name → a function from a number of steps to the seconds that they take; and the operations of a step."""
     # Imported here: the processes that `prepare` starts import this file, and need none of it.
-    from dn3dlib.data.clips import clip_dataset, plan_training
-    from dn3dlib.data.prepare import prepare
-    from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
-    from dn3dlib.model.anatomy import anatomy
-    from dn3dlib.model.densenet3d import build_model, keras
-    from dn3dlib.train.steps import make_train_step
     from dn3dlib.train.strategy import choose_strategy
 
-    catalog = read_catalog("synthetic").split_by(DEFAULT_PROTOCOLS["synthetic"])
-    data = prepare(catalog, folder / "data", preset.storage)
-    shape = (preset.clip.frames, *data.storage.frame_shape)
-    batch = preset.train.batch_size
-    # An epoch must be long enough for all rounds: the pipeline is measured running, not starting.
-    clip = replace(preset.clip, clips_per_sequence=200)
-    records = iter(clip_dataset(data, plan_training(data, clip, 0, 1), clip, batch))
-    clips, labels, _ = next(records)
-    fixed = itertools.repeat((clips, labels, None))
     strategy, name = choose_strategy(device)
-    print(f"{preset.name} on {name}: batch {batch} of {'×'.join(map(str, shape))}, dropout {preset.model.dropout}")
-
-    def trained(precision: str, source) -> Callable[[int], float]:
-        keras.utils.set_random_seed(0)
-        with strategy.scope():
-            model = build_model(preset.model, shape, len(data.classes))
-            optimizer = keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True)
-            optimizer.build(model.trainable_variables)
+    task = make_task(preset, strategy, folder)
+    print(f"{preset.name} on {name}: {task}")
+    batch, ways = task.fixed_batch(), {}
+    for precision in ("float32", "bfloat16"):
+        step, model = task.step(precision)
         if precision == "float32":
-            save_network(folder / "network.npz", preset, model, clips.numpy(), labels.numpy())
-        step = make_train_step(model, optimizer, strategy, replace(preset.train, precision=precision), shape)
-        return lambda steps: run_steps(step, source, batch, steps)
-
-    ours = {f"ours {precision}": trained(precision, fixed) for precision in ("float32", "bfloat16")}
-    ways = ours | {"ours float32, real records": trained("float32", records), "matrix products": matrix_products()}
-    layers = anatomy(build_model(preset.model, shape, len(data.classes)))
-    return ways, batch * (3 * sum(layer.flops for layer in layers) - layers[1].flops)
-
-
-def matrix_products() -> Callable[[int], float]:
-    """A function from a number of products of two matrices of SIDE × SIDE to the seconds that they take."""
-    import tensorflow as tf
-
-    matrix = tf.random.normal((SIDE, SIDE))
-    product = tf.function(lambda: tf.reduce_max(matrix @ matrix))
-
-    def products(number: int) -> float:
-        started = time.perf_counter()
-        for _ in range(number):
-            product().numpy()
-        return time.perf_counter() - started
-
-    return products
+            save_network(folder / "network.npz", preset, model, *(part.numpy() for part in batch))
+        ways[f"ours {precision}"] = on_one_batch(step, task, batch)
+    step, _ = task.step("float32")
+    ways |= {"ours float32, real records": on_records(step, task), "matrix products": matrix_products(device=strategy.extended.worker_devices[0])}
+    return ways, task.flops()
 
 
 def save_network(path: Path, preset: Preset, model, clips: np.ndarray, labels: np.ndarray) -> None:
@@ -125,15 +84,6 @@ def save_network(path: Path, preset: Preset, model, clips: np.ndarray, labels: n
     logits = model(clips, training=False).numpy()
     meta = json.dumps(about | {"threads": os.cpu_count()})
     np.savez(path, meta=meta, clips=clips, labels=labels, logits=logits, **weights)
-
-
-def run_steps(step, source, batch: int, steps: int) -> float:
-    """Seconds that `steps` training steps take; the last result is waited for."""
-    started = time.perf_counter()
-    for clips, labels, _ in itertools.islice(source, steps):
-        sums = step(clips, labels, np.float32(batch))
-    sums.numpy()
-    return time.perf_counter() - started
 
 
 def torch_steps(stack: ExitStack, network: Path, precision: str) -> Callable[[int], float]:

@@ -16,11 +16,11 @@ import tensorflow as tf
 from steps import at_step, without_times
 
 from dn3dlib.config import ClipConfig, ModelConfig, TrainConfig
-from dn3dlib.data.clips import plan_training, shares_of_batches
+from dn3dlib.data.clips import clip_dataset, plan_training, shares_of_batches
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.train import loop
-from dn3dlib.train.replicas import different_seeds, replica_batches
+from dn3dlib.train.replicas import ahead_on, different_seeds, replica_batches
 from dn3dlib.train.runs import Run
 from dn3dlib.train.steps import make_optimizer, make_train_step
 from dn3dlib.train.strategy import choose_strategy
@@ -109,6 +109,15 @@ def seen(several, data: DataSet, clip: ClipConfig) -> dict:
     return {"sizes": sizes, "labels": labels, "wanted": [data.classes.index(data.sequences[place].label) for place in plan.sequence]}
 
 
+def ahead(data: DataSet, clip: ClipConfig) -> dict:
+    """Batches brought to another device, as to a GPU, against those that stay; and where they are."""
+    plan = plan_training(data, clip, 0, 1)[:21]
+    dataset = clip_dataset(data, plan, clip, 10)
+    batches, copied = list(dataset), list(ahead_on(dataset, "/cpu:1"))
+    same = all(np.array_equal(one, other) for pair in zip(batches, copied, strict=True) for one, other in zip(*pair, strict=True))
+    return {"same": same, "batches": len(copied), "devices": sorted({clips.device[-5:] for clips, *_ in copied})}
+
+
 def gone_on(data_dir: Path, folder: Path, clip: ClipConfig) -> dict:
     """A training with dropout on two replicas, broken off in its second epoch and gone on with, against one that was not."""
 
@@ -134,7 +143,7 @@ def main(data_dir: Path, folder: Path) -> None:
     one, _ = choose_strategy("cpu")
     data = DataSet.open(data_dir)
     measured = {"name": name, "replicas": several.num_replicas_in_sync, "differences": differences(one, several)}
-    measured |= {"own": own_statistics(one, several), "seeds": seeds(several), "seen": seen(several, data, clip)}
+    measured |= {"own": own_statistics(one, several), "seeds": seeds(several), "seen": seen(several, data, clip), "ahead": ahead(data, clip)}
     print(json.dumps(measured | {"gone on": gone_on(data_dir, folder, clip)}))
 
 

@@ -119,11 +119,15 @@ def test_hyperparameters_become_options(machine, tmp_path):
         container.train_arguments(machine(depht=3), tmp_path / "run")
 
 
-@pytest.mark.parametrize(("gpus", "hosts", "device"), [("0", 1, "cpu"), ("1", 1, "gpu:0"), ("4", 1, "auto"), ("1", 2, "auto")])
-def test_the_device_is_what_is_paid_for(machine, tmp_path, gpus, hosts, device):
+@pytest.mark.parametrize(
+    ("gpus", "hosts", "device", "strategy"),
+    [("0", 1, "cpu", None), ("1", 1, "gpu:0", None), ("4", 1, "auto", "mirrored"), ("0", 2, "cpu", None), ("1", 2, "gpu:0", None), ("4", 2, "auto", None)],
+)
+def test_the_device_is_what_is_paid_for(machine, tmp_path, gpus, hosts, device, strategy):
     variables = machine(hosts=tuple(f"algo-{n + 1}" for n in range(hosts))) | {"SM_NUM_GPUS": gpus}
     arguments = container.train_arguments(variables, tmp_path / "run")
     assert arguments[arguments.index("--device") + 1] == device
+    assert ("--strategy" in arguments) == bool(strategy) and (not strategy or arguments[arguments.index("--strategy") + 1] == strategy)
 
 
 def test_two_hosts_know_each_other_and_the_first_hands_over(machine, run_here, trained, tmp_path, monkeypatch):

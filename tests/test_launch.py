@@ -57,8 +57,8 @@ def test_each_gets_its_place_and_a_log(workers, tmp_path, capfd):
 @pytest.mark.parametrize(
     "lines, sentence",
     [
-        ("sys.exit(2) if task == 1 else time.sleep(60)", "Worker 1 failed with status 2, so all were ended: worker 1 says why. Its log is "),
-        ("os.kill(os.getpid(), 9) if task == 2 else time.sleep(60)", r"Worker 2 was killed \(SIGKILL\), so all were ended. Its log is "),
+        ("sys.exit(2) if task == 1 else time.sleep(60)", r"Worker 1 failed with status 2, so all were ended: worker 1 says why. Its log is [^;]*log\.$"),
+        ("os.kill(os.getpid(), 9) if task == 2 else time.sleep(60)", r"Worker 2 was killed \(SIGKILL\), so all were ended. Its log is [^;]*log\.$"),
     ],
 )
 def test_when_one_fails_all_are_ended(workers, lines, sentence):
@@ -90,12 +90,42 @@ time.sleep(60)
     assert workers(lines) == 130
 
 
+def test_the_way_on_is_told_where_there_is_a_checkpoint(workers, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "1.index").touch()
+    with pytest.raises(RunError, match=r"log; the same command with --resume goes on from the last checkpoint\.$"):
+        workers("sys.exit(2)")
+
+
+def test_an_interrupt_before_workers_are_ready_is_one(workers, tmp_path):
+    """Python itself, still starting, dies of it."""
+
+    def interrupt():
+        while len(list(tmp_path.glob("ready-*"))) < 3:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    lines = f"signal.signal(signal.SIGINT, signal.SIG_DFL); open({str(tmp_path)!r} + f'/ready-{{task}}', 'w').close(); time.sleep(60)"
+    assert workers(lines) == 130
+
+
+@pytest.mark.parametrize("dashes", [["--"], []])
+def test_what_follows_train_is_the_trainings(shell, monkeypatch, dashes):
+    given = []
+    monkeypatch.setattr(module, "launch", lambda *arguments: given.append(arguments) or 0)
+    assert shell("launch", "--workers", 3, *dashes, "train", "--data", "data", "--out=run")[0] == 0
+    assert given == [(["train", "--data", "data", "--out=run"], 3)]
+
+
 @pytest.mark.parametrize(
     "arguments, workers, sentence",
     [
         (["train", "--out", "run"], 1, "--workers is 1, but must be 2 or more"),
         (["evaluate", "--out", "run"], 2, "What is launched must be a training"),
         (["train", "--data", "data"], 2, "--out is missing"),
+        (["train", "--out", "run", "--strategy", "one"], 2, "--strategy is 'one', but workers train together by multiworker alone"),
+        (["train", "--out", "run", "--strategy=mirrored"], 2, "--strategy is 'mirrored'"),
     ],
 )
 def test_what_cannot_be_launched_is_refused(arguments, workers, sentence):

@@ -228,6 +228,8 @@ def refuse(cloud, answer: tuple, *words: str, there: int = 0) -> None:
         ({"data": "nowhere"}, ("nowhere", "dn3d prepare")),
         ({"instance_type": "g5.xlarge"}, ("--instance-type", "ml.g5.xlarge")),
         ({"instances": 0}, ("--instances",)),
+        ({"instances": 3, "batch_size": 2}, ("train.batch_size=2", "all 3 machines together", "--instances")),
+        ({"instances": 2, "precision": "float16"}, ("train.precision=float16", "one machine")),
         ({"name": "a_b"}, ("--name", "hyphens")),
         ({"max_hours": 0}, ("--max-hours",)),
         ({"max_wait_hours": 5}, ("--max-wait-hours", "--spot")),
@@ -244,6 +246,23 @@ def test_without_credentials_nothing_is_asked(cloud, submit, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     refuse(cloud, refused, "No AWS credentials")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_PROFILE", "nobody", ("profile (nobody)",)),
+        ("AWS_CONFIG_FILE", __file__, ("config file",)),
+        ("AWS_ENDPOINT_URL", "nonsense", ("nonsense", "AWS_ENDPOINT_URL")),
+    ],
+)
+def test_broken_settings_of_aws_get_a_sentence(cloud, shell, submit, monkeypatch, name, value, words):
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        asked, refused = shell("sagemaker", "status", "dn3d-first", *[] if name != "AWS_ENDPOINT_URL" else ["--region", REGION]), submit()
+    for status, _, err in (asked, refused):
+        assert status == 2 and err.splitlines()[-1].startswith("dn3d: error: ") and all(word in err for word in words)
+    refuse(cloud, refused)
 
 
 def test_a_wait_shorter_than_the_run_is_refused(cloud, submit):

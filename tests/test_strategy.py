@@ -1,5 +1,6 @@
 """Several replicas: which are chosen, what each takes of a batch, and that together they do what one does."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -11,11 +12,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from dn3dlib.config import TrainConfig
-from dn3dlib.data.clips import shares_of_batches
+from dn3dlib.data.clips import plan_training, shares_of_batches
+from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError
+from dn3dlib.train import cluster, replicas
 from dn3dlib.train.cluster import Cluster, cluster_of_environment, wait_for_all
+from dn3dlib.train.runs import Run
+from dn3dlib.train.start import describe_start
 from dn3dlib.train.strategy import choose_strategy, fit_to_replicas
 
 TWO = '{"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 1}}'
@@ -40,6 +46,12 @@ def test_what_does_not_fit_is_refused(device, strategy, sentence, monkeypatch):
         choose_strategy(device, strategy)
 
 
+@pytest.mark.parametrize("look", ["--check", "--find-learning-rate"])
+def test_what_looks_at_one_device_takes_no_strategy(shell, prepared, look):
+    status, _, told = shell("train", "--data", prepared, look, "--strategy", "mirrored")
+    assert status == 2 and "leave out --strategy" in told.splitlines()[-1]
+
+
 @pytest.mark.parametrize("settings, said", [([], "needs the environment variable TF_CONFIG"), (["--strategy", "mirrored"], "needs several devices")])
 def test_the_shell_says_so_and_makes_no_folder(shell, prepared, tmp_path, monkeypatch, settings, said):
     monkeypatch.delenv("TF_CONFIG", raising=False)
@@ -59,7 +71,10 @@ def test_a_process_that_has_computed_is_not_split_any_more():
     [
         ("{", "cannot be used"),
         ("[]", "cannot be used"),
-        (TWO.replace('"index": 1', '"index": 2'), "IndexError"),
+        (TWO.replace('"index": 1', '"index": 2'), "there is no task 2"),
+        (TWO.replace('"index": 1', '"index": -1'), "there is no task -1"),
+        (TWO.replace('"index": 1', '"index": "1"'), "there is no task '1'"),
+        (TWO.replace("127.0.0.1:2", "127.0.0.1:99999"), "'127.0.0.1:99999' is no address"),
         (TWO.replace('"type": "worker"', '"type": "helper"'), "'helper'"),
         (TWO.replace("127.0.0.1:2", "127.0.0.1"), "'127.0.0.1' is no address"),
         (TWO.replace("127.0.0.1:2", "127.0.0.1:1"), "two workers have the same address"),
@@ -89,6 +104,27 @@ def test_a_batch_smaller_than_the_replicas_is_refused_and_the_rate_follows_its_r
         fit_to_replicas(TrainConfig(batch_size=3), four)
     assert fit_to_replicas(TrainConfig(learning_rate=0.1), four) == TrainConfig(learning_rate=0.1)
     assert fit_to_replicas(TrainConfig(learning_rate=0.1, scale_learning_rate="linear"), four) == TrainConfig(learning_rate=0.4)
+
+
+def test_the_memory_of_each_gpu_grows_as_needed(monkeypatch):
+    """With none here, TensorFlow is told of two."""
+    grown = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grows: grown.append((gpu, grows)))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": f"the {gpu} card"})
+    assert choose_strategy("gpu:1")[1] == "the second card (gpu:1)"
+    assert grown == [("first", True), ("second", True)]
+
+
+@pytest.mark.parametrize("device, waits", [("/gpu:0", True), ("/job:localhost/replica:0/task:0/device:GPU:1", True), ("/cpu:0", False)])
+def test_batches_wait_in_the_memory_of_a_gpu(device, waits, prepared, tiny, monkeypatch):
+    asked, data = [], DataSet.open(prepared)
+    monkeypatch.setattr(replicas, "ahead_on", lambda dataset, device: asked.append(device) or dataset)
+    strategy = SimpleNamespace(num_replicas_in_sync=1, extended=SimpleNamespace(worker_devices=(device,)))
+    plan = plan_training(data, tiny.clip, 0, 1)[:5]
+    batches = list(replicas.replica_batches(strategy, data, plan, tiny.clip, 4, None))
+    assert [len(labels) for _, labels in batches] == [4, 1]
+    assert asked == [device] * waits
 
 
 # --- who has come ----------------------------------------------------------------------------------------------------
@@ -137,6 +173,16 @@ def test_a_port_that_is_taken_is_named(addresses):
             wait_for_all(Cluster(addresses, 0), seconds=1)
 
 
+def test_a_port_that_is_taken_after_that_is_named(addresses, monkeypatch):
+    def refuse():
+        raise tf.errors.UnknownError(None, None, "Could not start gRPC server")
+
+    monkeypatch.setattr(cluster, "wait_for_all", lambda _: None)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", refuse)
+    with pytest.raises(ConfigError, match=f"Worker 1 cannot serve at {addresses[1]} .Could not start gRPC server.: give it another port"):
+        cluster.join(Cluster(addresses, 1))
+
+
 # --- what each takes -------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +199,14 @@ def test_each_clip_is_taken_once_by_shares_that_differ_by_one(clips, batch_size,
             assert counts.min() >= 1 and counts.max() - counts.min() <= 1
         rows += [row for first, end in batch for row in range(first, end)]
     assert rows == list(range(clips))
+
+
+@pytest.mark.parametrize("replicas, said", [(2, "Each of 2 replicas takes 8 of the 16 clips"), (3, "Each of 3 replicas takes 5 or 6 of the 16 clips")])
+def test_a_training_says_what_each_takes(replicas, said, trained):
+    run = Run.open(trained)
+    run = dataclasses.replace(run, train=dataclasses.replace(run.train, batch_size=16))
+    sentences = describe_start(run, "two", replicas, 30, 2, True, 1000)
+    assert said in sentences[1] and f"began with 1 replicas and goes on with {replicas}" in sentences[2]
 
 
 # --- what they do together -------------------------------------------------------------------------------------------
@@ -198,6 +252,10 @@ def test_an_epoch_shows_each_clip_once(measured):
     seen = measured["seen"]
     assert seen["sizes"] == [[5, 5], [5, 5], [1, 1]]
     assert seen["labels"][:21] == seen["wanted"] and len(set(seen["wanted"])) > 3
+
+
+def test_batches_brought_to_another_device_are_the_same(measured):
+    assert measured["ahead"] == {"same": True, "batches": 3, "devices": ["CPU:1"]}
 
 
 def test_a_training_on_two_replicas_goes_on_bit_for_bit(measured):

@@ -7,7 +7,8 @@ import typer
 from dn3dlib.cli.shell import app
 
 
-@app.command()
+# From `train` on all is the training's, with `--` before it or without.
+@app.command(context_settings={"allow_interspersed_args": False})
 def launch(
     command: Annotated[list[str], typer.Argument(metavar="-- train …", help="The training, as `dn3d train` takes it; --out is needed.")],
     workers: Annotated[int, typer.Option(help="Processes that train together.")] = 2,

@@ -52,7 +52,7 @@ def train(
     """Train a network; an existing run is refused without --resume."""
     given = given_settings(settings, epochs=epochs, batch_size=batch_size, frames=frames, seed=seed, precision=precision)
     if resume or check or find_rate:
-        _refuse_together(out, init_from, resume, check, find_rate)
+        _refuse_together(out, init_from, resume, check, find_rate, strategy)
     if resume:
         history = _resume(out, data, {"device": device, "strategy": strategy}, preset, init_from, given)
     else:
@@ -81,11 +81,13 @@ def _tell_result(out: Path, history: list[dict], as_json: bool) -> int:
     return run.train.epochs
 
 
-def _refuse_together(out: Path | None, init_from: Path | None, resume: bool, check: bool, find_rate: bool) -> None:
+def _refuse_together(out: Path | None, init_from: Path | None, resume: bool, check: bool, find_rate: bool, strategy: str) -> None:
     if resume and out is None:
         raise ConfigError("--out is missing: name the run's folder to go on with.")
     if check + find_rate + resume > 1 or (init_from and not resume):
         raise ConfigError("--check and --find-learning-rate each look at a new training: leave out the other, --resume and --init-from.")
+    if strategy != "auto" and not resume:
+        raise ConfigError("--check and --find-learning-rate look at a training on one device: leave out --strategy.")
 
 
 def given_settings(settings: list[str] | None, **short) -> list[str]:

@@ -56,20 +56,24 @@ def boto() -> ModuleType:
 
 
 def chosen_region(region: str = "") -> str:
-    """`region`, or that of AWS's own chain; raises AwsError where there is none."""
-    found = region or boto().Session().region_name
+    """`region`, or that of AWS's own chain; raises AwsError where there is none, or where AWS's settings are broken."""
+    with errors_in_a_sentence():
+        found = region or boto().Session().region_name
     if not found:
         raise AwsError("No region is chosen: name one with --region, as in --region eu-west-1, or set AWS_DEFAULT_REGION.")
     return found
 
 
 def client(service: str, region: str):
-    """A client of an AWS service, with the credentials of AWS's chain; raises AwsError where there are none."""
+    """A client of an AWS service, with the credentials of AWS's chain; raises AwsError where there are none, or settings are broken."""
     with errors_in_a_sentence():
         session = boto().Session(region_name=region)
         if session.get_credentials() is None:
             raise AwsError("No AWS credentials were found: set AWS_PROFILE, run `aws configure` or `aws sso login`, or work on a machine with a role.")
-        return session.client(service)
+        try:
+            return session.client(service)
+        except ValueError as error:
+            raise AwsError(f"AWS's library cannot use its settings: {error}. Check AWS_ENDPOINT_URL, or unset it.") from error
 
 
 @contextmanager

@@ -66,9 +66,10 @@ def train_arguments(environment: Mapping[str, str], run_dir: Path) -> list[str]:
     if not data:
         raise DataError(f"The job has no input channel {CHANNEL!r}: give it the prepared data set under that name.")
     gpus = int(environment.get("SM_NUM_GPUS", "0"))
-    # One GPU that TensorFlow does not see would be paid for and not used: named, it is refused.
-    device = "auto" if len(_hosts(environment)) > 1 else {0: "cpu", 1: "gpu:0"}.get(gpus, "auto")
-    arguments = ["train", "--data", data, "--out", str(run_dir), "--device", device]
+    # GPUs that TensorFlow does not see would be paid for and not used: asked for by name, they are refused.
+    arguments = ["train", "--data", data, "--out", str(run_dir), "--device", {0: "cpu", 1: "gpu:0"}.get(gpus, "auto")]
+    if gpus > 1 and len(_hosts(environment)) == 1:
+        arguments += ["--strategy", "mirrored"]
     if (run_dir / CONFIG).is_file():
         return [*arguments, "--resume"]
     for name, value in json.loads(environment.get("SM_HPS", "{}")).items():

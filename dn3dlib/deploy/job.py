@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dn3dlib.config import nearest
+from dn3dlib.config import TrainConfig, nearest
 from dn3dlib.data.clips import check_augmentation, plan_training
 from dn3dlib.data.manifest import MANIFEST, DataSet
 from dn3dlib.deploy.aws import REGISTRY, AwsError, chosen_region
 from dn3dlib.deploy.container import CHANNEL, CHECKPOINTS, PRESET
 from dn3dlib.deploy.source import PROGRAM, source_archive
+from dn3dlib.errors import ConfigError
 from dn3dlib.presets import chosen_configs
 from dn3dlib.train.observer import EPOCH_FIGURES, figure_pattern
 
@@ -83,7 +84,7 @@ def plan_job(
         DataError: the data set is damaged or has no training sequences.
     """
     data = DataSet.open(data_dir)
-    given = _checked_settings(data, preset, settings or [])
+    given = _checked_settings(data, preset, settings or [], instances)
     region = _checked_region(chosen_region(region), image)
     bucket, prefix = _bucket_and_prefix(storage)
     _check_role_and_machines(role, instance_type, instances)
@@ -125,13 +126,25 @@ def _channel(uri: str) -> dict:
     return {"ChannelName": CHANNEL, "DataSource": {"S3DataSource": source}}
 
 
-def _checked_settings(data: DataSet, preset: str | None, settings: list[str]) -> dict[str, str]:
+def _checked_settings(data: DataSet, preset: str | None, settings: list[str], instances: int) -> dict[str, str]:
     """The preset and the settings by name, after all checks that a training makes before its first step."""
     _, configs = chosen_configs(data, preset, settings)
     check_augmentation(configs["clip"], data.storage.frame_shape, data.classes)
     plan_training(data, configs["clip"], configs["train"].seed, 0)
+    _check_shares(configs["train"], instances)
     named = {name.strip(): value for name, _, value in (setting.partition("=") for setting in settings)}
     return ({PRESET: preset} if preset else {}) | named
+
+
+def _check_shares(config: TrainConfig, instances: int) -> None:
+    """What `train.strategy` would refuse on the machines, as far as it can be known before: how many GPUs each has, it cannot."""
+    if config.batch_size < instances:
+        raise ConfigError(
+            f"train.batch_size={config.batch_size} is the batch of all {instances} machines together, and each needs a clip: set it to "
+            f"{instances} or more, or hire fewer with --instances."
+        )
+    if config.precision == "float16" and instances > 1:
+        raise ConfigError("train.precision=float16 is for one machine: use bfloat16, float32 or auto with several --instances.")
 
 
 def _checked_region(region: str, image: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.files import plain_disk_errors
 from dn3dlib.train.interrupt import stop_on_interrupt
+from dn3dlib.train.runs import CHECKPOINTS
 
 STOPPED = 130  # exit status of a training that was interrupted and has saved
 _COMMAND = [sys.executable, "-m", "dn3dlib"]
@@ -37,11 +38,12 @@ def launch(arguments: list[str], workers: int = 2) -> int:
         The exit status: 0 done, 130 interrupted (go on with --resume).
 
     Raises:
-        ConfigError: another command than train, no --out, fewer than two workers.
+        ConfigError: another command than train, another --strategy, no --out, fewer than two workers.
         RunError: a worker has failed or was killed.
     """
-    logs = _logs_beside(arguments, workers)
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
+    run_dir = _checked_run_dir(arguments, workers)
+    logs = _folder_for_logs(run_dir)
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
     stop = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(stop_on_interrupt(stop))
@@ -49,33 +51,45 @@ def launch(arguments: list[str], workers: int = 2) -> int:
         first = _wait(processes, stop)
     if first is None:
         return 0
-    status = processes[first].returncode
-    if status == STOPPED:
+    status, log = processes[first].returncode, logs / f"worker-{first}.log"
+    if status == STOPPED or (stop.is_set() and status == -signal.SIGINT):  # one that was not yet ready to end by itself
         return STOPPED
     how = f"was killed ({signal.Signals(-status).name})" if status < 0 else f"failed with status {status}"
-    raise RunError(
-        f"Worker {first} {how}, so all were ended{_last_words(logs / f'worker-{first}.log') if status > 0 else ''}. Its log is "
-        f"{logs / f'worker-{first}.log'}; the same command with --resume goes on from the last checkpoint, if there is one."
-    )
+    said, go_on = _last_words(log) if status > 0 else "", ""
+    if any((run_dir / CHECKPOINTS).glob("*.index")):
+        go_on = "; the same command with --resume goes on from the last checkpoint"
+    raise RunError(f"Worker {first} {how}, so all were ended{f': {said}' if said else '.'} Its log is {log}{go_on}.")
 
 
-def _logs_beside(arguments: list[str], workers: int) -> Path:
-    """The folder for logs, made; raises ConfigError where the arguments are not for several workers."""
+def _checked_run_dir(arguments: list[str], workers: int) -> Path:
+    """The run's folder; raises ConfigError where the arguments are not for several workers."""
     if workers < 2:
         raise ConfigError(f"--workers is {workers}, but must be 2 or more: alone, `dn3d train` does.")
     if arguments[:1] != ["train"]:
         raise ConfigError("What is launched must be a training: dn3d launch --workers 2 -- train --data … --out …")
-    out = next((value for name, value in zip(arguments, arguments[1:], strict=False) if name == "--out"), None)
-    out = out or next((text.removeprefix("--out=") for text in arguments if text.startswith("--out=")), None)
-    if not out:
+    strategy = _value(arguments, "--strategy")
+    if strategy not in ("", "auto", "multiworker"):
+        raise ConfigError(f"--strategy is {strategy!r}, but workers train together by multiworker alone: leave it out.")
+    if not (out := _value(arguments, "--out")):
         raise ConfigError("--out is missing: all workers need the name of the run's folder.")
-    logs = Path(out).absolute().with_name(f"{Path(out).absolute().name}.logs")
+    return Path(out).absolute()
+
+
+def _value(arguments: list[str], option: str) -> str:
+    """What an option is set to, as `--out run` or `--out=run`; "" where it is not there."""
+    following = (value for name, value in zip(arguments, arguments[1:], strict=False) if name == option)
+    joined = (text.partition("=")[2] for text in arguments if text.startswith(f"{option}="))
+    return next(following, "") or next(joined, "")
+
+
+def _folder_for_logs(run_dir: Path) -> Path:
+    logs = run_dir.with_name(f"{run_dir.name}.logs")
     with plain_disk_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)
     return logs
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nobody listens at."""
     with ExitStack() as stack:
         doors = [stack.enter_context(socket.socket()) for _ in range(count)]
@@ -143,5 +157,4 @@ def _failed(processes: list[subprocess.Popen]) -> int | None:
 def _last_words(log: Path) -> str:
     """What a worker said was wrong, from its log."""
     lines = [line.partition("dn3d: error: ")[2] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    said = [line.strip().rstrip(".") for line in lines if line]
-    return f": {said[-1]}" if said else ""
+    return next((line.strip() for line in reversed(lines) if line), "")

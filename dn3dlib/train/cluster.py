@@ -49,11 +49,13 @@ def cluster_of_environment() -> Cluster | None:
             raise ValueError(f"its cluster has {', '.join(sorted(set(jobs) - {'chief', 'worker'}))}")
         chief, workers = jobs.get("chief", []), jobs.get("worker", [])
         addresses = (*chief, *workers)
-        wrong = [address for address in addresses if not re.fullmatch(r".+:\d+", address)]
+        wrong = [address for address in addresses if not _is_address(address)]
         if wrong or len(set(addresses)) < len(addresses):
             raise ValueError(f"{wrong[0]!r} is no address" if wrong else "two workers have the same address")
         if len(addresses) < 2:
             return None
+        if task["index"] not in range(len(addresses)):
+            raise ValueError(f"there is no task {task['index']!r}")
         own = {"chief": chief, "worker": workers}[task["type"]][task["index"]]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ConfigError(
@@ -61,6 +63,11 @@ def cluster_of_environment() -> Cluster | None:
             '{"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", "index": 0}}; unset it to train alone.'
         ) from error
     return Cluster(addresses, addresses.index(own))
+
+
+def _is_address(text: str) -> bool:
+    port = re.fullmatch(r".+:(\d{1,5})", text)
+    return bool(port) and 0 < int(port[1]) < 2**16
 
 
 def wait_for_all(cluster: Cluster, seconds: float = _WAIT) -> None:
@@ -123,7 +130,7 @@ def join(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
     """The strategy of a cluster that has come together; a process joins once.
 
     Raises:
-        ConfigError: this process has computed with TensorFlow before.
+        ConfigError: this process has computed with TensorFlow before, or its port has been taken.
     """
     wait_for_all(cluster)
     try:
@@ -131,6 +138,10 @@ def join(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
     except RuntimeError as error:
         raise ConfigError(
             f"This process cannot join other workers any more ({error}): start training with several workers before anything else is computed."
+        ) from error
+    except tf.errors.UnknownError as error:  # TensorFlow listens at the port on all interfaces, where `wait_for_all` did on one
+        raise ConfigError(
+            f"Worker {cluster.index} cannot serve at {cluster.addresses[cluster.index]} ({error.message}): give it another port in TF_CONFIG of all workers."
         ) from error
 
 

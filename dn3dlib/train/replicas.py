@@ -9,6 +9,7 @@ from dn3dlib.data.clips import ClipPlan, batches_of, clip_dataset
 from dn3dlib.data.manifest import DataSet
 
 _APART = 1_000_003  # between the seeds of two replicas; their second numbers count steps
+_AHEAD = 2  # batches that wait in the memory of a GPU
 
 
 def replica_batches(strategy, data: DataSet, plan: ClipPlan, clip: ClipConfig, batch_size: int, frames) -> Iterator[tuple]:
@@ -16,17 +17,30 @@ def replica_batches(strategy, data: DataSet, plan: ClipPlan, clip: ClipConfig, b
 
     TensorFlow's own way to share a data set out would draw other shares, agree on the end of the data before each step, and tune itself.
     """
-    replicas = strategy.num_replicas_in_sync
+    replicas, devices = strategy.num_replicas_in_sync, strategy.extended.worker_devices
     if replicas == 1:
-        for clips, labels, _ in batches_of(clip_dataset(data, plan, clip, batch_size, frames)):
+        for clips, labels, _ in batches_of(_for_device(clip_dataset(data, plan, clip, batch_size, frames), devices[0])):
             yield clips, labels
         return
     values = strategy.experimental_distribute_values_from_function
     here = strategy.experimental_local_results(values(lambda context: context.replica_id_in_sync_group))
-    readers = [batches_of(clip_dataset(data, plan, clip, batch_size, frames, (int(number), replicas))) for number in here]
+    shares = [clip_dataset(data, plan, clip, batch_size, frames, (int(number), replicas)) for number in here]
+    readers = [batches_of(_for_device(share, device)) for share, device in zip(shares, devices, strict=True)]
     for parts in zip(*readers, strict=True):
         parts = dict(zip(map(int, here), parts, strict=True))
         yield tuple(values(lambda context, n=n, parts=parts: parts[context.replica_id_in_sync_group][n]) for n in (0, 1))
+
+
+def _for_device(dataset: tf.data.Dataset, device: str) -> tf.data.Dataset:
+    return ahead_on(dataset, device) if "GPU" in device.upper() else dataset
+
+
+def ahead_on(dataset: tf.data.Dataset, device: str) -> tf.data.Dataset:
+    """The batches of a data set, copied to a device in the background; else each step would wait for the copy of its own batch.
+
+    TensorFlow copies through page-locked memory by itself. This must be the last thing that is done to a data set.
+    """
+    return dataset.apply(tf.data.experimental.prefetch_to_device(device, _AHEAD))
 
 
 def assign_on_all(values: list[tuple]) -> None:

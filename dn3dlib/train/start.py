@@ -20,7 +20,8 @@ def describe_start(run: Run, device: str, replicas: int, clips: int, steps: int,
     """
     config, sentences = run.train, [f"Training on {device}: {clips} clips an epoch, {steps} steps."]
     if replicas > 1:
-        share = f"{config.batch_size / replicas:g} of the {config.batch_size} clips of a step"
+        least, more = divmod(config.batch_size, replicas)
+        share = f"{least}{f' or {least + 1}' if more else ''} of the {config.batch_size} clips of a step"
         statistics = "of all replicas" if config.sync_batch_norm else "of each replica's own clips"
         sentences.append(f"Each of {replicas} replicas takes {share}; the learning rate is {config.learning_rate:g}, batch statistics are those {statistics}.")
     before = replicas
