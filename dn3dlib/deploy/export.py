@@ -1,14 +1,12 @@
 """A run's network in formats that others read, normalisation inside, each held against the network itself on real clips."""
 
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.random import default_rng
 
 from dn3dlib import __version__
-from dn3dlib.config import to_dict
 from dn3dlib.data.clips import plan_evaluation
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
@@ -66,8 +64,10 @@ def export(
         raise ConfigError(f"--clips is {clips}, but must be 1 or more.")
     if out_dir.exists():
         raise ConfigError(f"--out {out_dir} already exists: choose another name.")
-    data = _data_of(run, data_dir, needed=any(form.precision == "int8" for form in forms))
-    source = Source(load_best(run), run.clip.normalisation, describe(run, data), _clips_of(run, data, ("train",), _CALIBRATION))
+    calibrate = any(form.precision == "int8" for form in forms)
+    data = _data_of(run, data_dir, needed=calibrate)
+    calibration = _clips_of(run, data, "train", _CALIBRATION) if calibrate else None
+    source = Source(load_best(run), run.clip.normalisation, describe(run, data), calibration)
     pixels, checked_on = _test_clips(run, data, clips)
     expected, keras_row = _measure(in_tensorflow(source), pixels, None)
     size = {"format": "keras", "precision": "float32", "file": BEST, "program": None, "bytes": (run.path / BEST).stat().st_size}
@@ -99,7 +99,6 @@ def describe(run: Run, data: DataSet | None = None) -> dict:
         "region": list(run.storage.region),
         "frame_order": run.clip.frame_order,
         "normalisation": run.clip.normalisation,
-        "clip": to_dict(run.clip),
         "trained_on": run.data["dataset"],
         "protocol": run.data["protocol"],
         "warnings": run.warnings,
@@ -108,35 +107,33 @@ def describe(run: Run, data: DataSet | None = None) -> dict:
 
 def _data_of(run: Run, data_dir: Path | None, needed: bool) -> DataSet | None:
     """The data set that is named, or the run's own where it is still there."""
-    data = None
     try:
         data = run.open_data(data_dir)
     except DataError as error:
         if data_dir is not None:
             raise
         if needed:
-            raise DataError(f"--precision int8 is scaled on clips of the training part, but {error} Or name one with --data.") from error
-    if data is not None:
-        check_fits(run, data)
+            raise DataError(f"--precision int8 is scaled on clips of a prepared data set: name one with --data. {error}") from error
+        return None
+    check_fits(run, data)
     return data
 
 
 def _test_clips(run: Run, data: DataSet | None, count: int) -> tuple[np.ndarray, str]:
     """Clips uint8 to compare on, and what they are in words; never those of the test part, whose every look counts."""
-    found = _clips_of(run, data, ("validation", "train"), count)
-    if found is None:
-        return default_rng(0).integers(0, 256, (count, *run.clip_shape), np.uint8), f"{count} clips of noise: the run's data set is not there"
-    return found, f"{len(found)} clips of {data.path}, of people who were not trained on if there are such in the validation part"
+    for split in ("validation", "train"):
+        if data and data.of_split(split):
+            found = _clips_of(run, data, split, count)
+            return found, f"{len(found)} clips of the {split} part of {data.path}"
+    noise = default_rng(0).integers(0, 256, (count, *run.clip_shape), np.uint8)
+    return noise, f"{count} clips of noise, since the run's data set is not there"
 
 
-def _clips_of(run: Run, data: DataSet | None, splits: tuple[str, ...], count: int) -> np.ndarray | None:
-    """Clips uint8 (count, …) spread evenly over the first of the splits that has any; None without a data set."""
-    for split in splits if data else ():
-        with suppress(DataError):  # an empty split
-            plan = plan_evaluation(data, run.clip, split, run.train.seed)
-            plan = plan[np.unique(np.linspace(0, len(plan) - 1, count).astype(int))]
-            return FrameReader(data).clips(plan.sequence, plan.frames)
-    return None
+def _clips_of(run: Run, data: DataSet, split: str, count: int) -> np.ndarray:
+    """Clips uint8 (clips, frames, height, width, channels), `count` of them where there are so many, spread evenly over a split."""
+    plan = plan_evaluation(data, run.clip, split, run.train.seed)
+    plan = plan[np.unique(np.linspace(0, len(plan) - 1, count).astype(int))]
+    return FrameReader(data).clips(plan.sequence, plan.frames)
 
 
 def _export_one(form: Format, source: Source, folder: Path, pixels: np.ndarray, expected: np.ndarray) -> dict:
