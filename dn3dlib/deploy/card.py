@@ -13,7 +13,7 @@ _NOT_FOR = """## What it is not for
   whom you did not train on."""
 
 
-def card(run: Run, name: str, environment: dict, reports: dict, pictures: list[str]) -> str:
+def card(run: Run, name: str, environment: dict, reports: dict, threshold: float | None, pictures: list[str]) -> str:
     """The card of a run as Markdown.
 
     Args:
@@ -21,6 +21,7 @@ def card(run: Run, name: str, environment: dict, reports: dict, pictures: list[s
         name: the heading.
         environment: of its `environment.json`.
         reports: split → report of `evaluate.report.evaluate`; empty where it was never evaluated.
+        threshold: certainty below which a window is none of the classes; None: not chosen.
         pictures: file names, shown below the figures.
     """
     parts = [
@@ -29,7 +30,7 @@ def card(run: Run, name: str, environment: dict, reports: dict, pictures: list[s
         "## Data\n\n" + _lines(_data(run)),
         "## How good it is\n\n" + _accuracy(reports),
         *(f"![{picture.removesuffix('.png')}]({picture})" for picture in pictures),
-        "## Clips\n\n" + _lines(_clips(run)),
+        "## Clips\n\n" + _lines(_clips(run, threshold)),
         "## Network and training\n\n" + _lines(_network(run, environment)),
         _NOT_FOR,
     ]
@@ -74,7 +75,7 @@ def _accuracy(reports: dict) -> str:
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
 
 
-def _clips(run: Run) -> dict[str, object]:
+def _clips(run: Run, threshold: float | None) -> dict[str, object]:
     storage, clip = run.storage, run.clip
     colours = "RGB" if storage.channels == 3 else "grey"
     return {
@@ -82,6 +83,7 @@ def _clips(run: Run) -> dict[str, object]:
         "a frame": f"{storage.height} × {storage.width} pixels (height × width), {colours}, another aspect ratio is fitted by: {storage.fit}",
         "frames a second": run.data.get("fps") or "as in the data set",
         "normalisation": clip.normalisation,
+        "below which certainty a window is none of these": threshold or "not chosen",
     }
 
 

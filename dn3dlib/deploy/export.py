@@ -1,6 +1,7 @@
 """A run's network in formats that others read, normalisation inside, each held against the network itself on real clips."""
 
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from dn3dlib import __version__
 from dn3dlib.data.clips import plan_evaluation
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
+from dn3dlib.deploy.certainty import kept_threshold
 from dn3dlib.deploy.formats import Format, Predict, Source, chosen_formats, in_tensorflow
 from dn3dlib.errors import ConfigError, DataError, Dn3dError
 from dn3dlib.evaluate.report import check_fits
@@ -99,6 +101,7 @@ def describe(run: Run, data: DataSet | None = None) -> dict:
         "region": list(run.storage.region),
         "frame_order": run.clip.frame_order,
         "normalisation": run.clip.normalisation,
+        "threshold": kept_threshold(run).get("threshold"),  # of a certainty, below which it is none of these; None: not chosen
         "trained_on": run.data["dataset"],
         "protocol": run.data["protocol"],
         "warnings": run.warnings,
@@ -138,7 +141,8 @@ def _clips_of(run: Run, data: DataSet, split: str, count: int) -> np.ndarray:
 
 def _export_one(form: Format, source: Source, folder: Path, pixels: np.ndarray, expected: np.ndarray) -> dict:
     path, program = folder / form.name, folder / form.program_name
-    with plain_disk_errors(path), standard_error_closed():  # converters talk to their own developers
+    # Converters talk to their own developers.
+    with plain_disk_errors(path), standard_error_closed(), warnings.catch_warnings(action="ignore"):
         form.write(source, path)
         program.write_text(form.program(source.clip_shape), encoding="utf-8")
         _, row = _measure(form.open(path), pixels, expected)
