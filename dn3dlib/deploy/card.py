@@ -1,9 +1,11 @@
 """The card of a run, in Markdown: what it is, on whom it was trained, how good it is, and what it is not for."""
 
+from dn3dlib.data.decode import frame_form
 from dn3dlib.model.anatomy import whole
 from dn3dlib.model.sketch import sketch_model
 from dn3dlib.train.runs import Run
 
+_SIZE = ("height", "width", "channels")
 _NOT_FOR = """## What it is not for
 
 - Not for watching, judging or recognising people, and for no decision about anybody: it tells apart actions that were acted for a camera.
@@ -80,7 +82,8 @@ def _clips(run: Run, threshold: float | None) -> dict[str, object]:
     colours = "RGB" if storage.channels == 3 else "grey"
     return {
         "a clip": f"{clip.frames} frames, {'every one' if clip.stride == 1 else f'one of {clip.stride}'}, in the order {clip.frame_order}",
-        "a frame": f"{storage.height} × {storage.width} pixels (height × width), {colours}, another aspect ratio is fitted by: {storage.fit}",
+        "a frame": f"{storage.height} × {storage.width} pixels (height × width), {colours}",
+        "how it is cut from the video": ", ".join(f"{name} {value or 'whole'}" for name, value in frame_form(storage).items() if name not in _SIZE),
         "frames a second": run.data.get("fps") or "as in the data set",
         "normalisation": clip.normalisation,
         "below which certainty a window is none of these": threshold or "not chosen",

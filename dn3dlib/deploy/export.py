@@ -9,6 +9,7 @@ from numpy.random import default_rng
 
 from dn3dlib import __version__
 from dn3dlib.data.clips import plan_evaluation
+from dn3dlib.data.decode import frame_form
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
 from dn3dlib.deploy.certainty import kept_threshold
@@ -93,12 +94,9 @@ def describe(run: Run, data: DataSet | None = None) -> dict:
         "frames": run.clip.frames,
         "stride": run.clip.stride,
         "fps": run.data.get("fps") or (float(np.median(rates)) if rates else None),
-        "height": run.storage.height,
-        "width": run.storage.width,
-        "channels": run.storage.channels,
+        **frame_form(run.storage),  # height, width, channels, fit …
+        "region": list(run.storage.region),  # as JSON has it
         "colours": "RGB" if run.storage.channels == 3 else "grey",
-        "fit": run.storage.fit,
-        "region": list(run.storage.region),
         "frame_order": run.clip.frame_order,
         "normalisation": run.clip.normalisation,
         "threshold": kept_threshold(run).get("threshold"),  # of a certainty, below which it is none of these; None: not chosen
