@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import resource
 import shutil
 import stat
 import zipfile
@@ -15,7 +16,7 @@ import pytest
 from dn3dlib.deploy.bundle import open_bundle, write_bundle
 from dn3dlib.deploy.certainty import keep_threshold, kept_threshold
 from dn3dlib.deploy.unpack import CONTENTS, WEIGHTS
-from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.errors import ConfigError, Dn3dError, RunError
 from dn3dlib.evaluate.report import evaluate
 from dn3dlib.evaluate.uses import read_uses
 from dn3dlib.train.best import load_best
@@ -284,6 +285,27 @@ def test_a_run_without_weights_is_refused(trained, tmp_path):
     with pytest.raises(RunError, match="is not the one that its config.json describes"):
         write_bundle(run, tmp_path / "x.dn3d")
     assert not (tmp_path / "x.dn3d").exists()
+
+
+def test_a_run_whose_network_holds_code_is_refused(trained, tmp_path):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    clips = keras.Input((4, 32, 32, 1))
+    keras.Model(clips, keras.layers.Lambda(lambda x: x)(clips)).save(run / "best.keras")
+    with pytest.raises(RunError, match="best.keras is damaged"):
+        write_bundle(run, tmp_path / "x.dn3d")
+
+
+def test_a_full_disk_leaves_a_sentence_and_nothing_else(evaluated, bundle, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+    try:
+        with pytest.raises(Dn3dError, match="The disk is full"):
+            write_bundle(evaluated, tmp_path / "x.dn3d")
+        with pytest.raises(Dn3dError, match="The disk is full"):
+            open_bundle(bundle, tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_there_stays(trained, bundle, tmp_path):
