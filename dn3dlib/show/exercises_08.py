@@ -102,7 +102,7 @@ EXERCISES = {
         _most_devices,
         hints=(
             "With one batch for all, N devices compute seconds / N each, and then exchange. Only the first of the two is work that one device would do as well.",
-            "The efficiency of N devices is compute / (compute + ring), compute = seconds / N, ring as in step 8 with N devices.",
+            "The efficiency of N devices is compute / (compute + ring), compute = seconds / N, ring as in step 9 with N devices.",
             "It falls with N. Go through range(1, 65) and keep the last N whose efficiency is `least` or more.",
         ),
         cases=(
