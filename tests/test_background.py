@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from dn3dlib.errors import RunError
 from dn3dlib.show import background
 from dn3dlib.show.background import BackgroundTraining
 
@@ -54,9 +55,8 @@ def test_it_is_followed_to_where_it_is_asked(instead, tmp_path):
 
 def test_one_that_ends_early_is_not_waited_for(instead, tmp_path):
     instead("import sys; sys.exit('dn3d: error: there is no such thing.')")
-    training = BackgroundTraining(tmp_path / "run")
-    training.follow(1000)
-    assert training.wait() == (1, "dn3d: error: there is no such thing.")
+    with pytest.raises(RunError, match="The training in run ended with status 1: dn3d: error: there is no such thing."):
+        BackgroundTraining(tmp_path / "run").finish(1000)
 
 
 def test_a_worker_is_killed_and_the_other_is_not(instead, tmp_path):

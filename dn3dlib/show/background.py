@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from dn3dlib.errors import RunError
 from dn3dlib.progress import progress_bar
 from dn3dlib.train.runs import HISTORY
 
@@ -57,3 +58,14 @@ class BackgroundTraining:
             told.seek(0)
             lines = told.read().decode(errors="replace").strip().splitlines()
         return status, (lines or [""])[-1].replace(str(self.run_dir.parent), "runs")
+
+    def finish(self, epochs: int) -> None:
+        """Follow it to its end.
+
+        Raises:
+            RunError: that was another one than done; with what it said last.
+        """
+        self.follow(epochs)
+        status, sentence = self.wait()
+        if status:
+            raise RunError(f"The training in {self.run_dir.name} ended with status {status}: {sentence}")
