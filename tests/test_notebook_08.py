@@ -24,7 +24,7 @@ def test_notebook_08_on_few_people(papermill, tmp_path, small_set):
     assert {run.train.seed for run in runs.values()} == {1}
     assert "Worker 1 was killed (SIGKILL), so all were ended." in text and str(tmp_path) not in text
 
-    costs = scaling_costs(Machines(1000.0), PRESETS["thesis-15"].parameters, PRESETS["thesis-15"].train.batch_size, 20_000)
+    costs = scaling_costs(Machines(1000.0), PRESETS["thesis-15"].parameters, PRESETS["thesis-15"].train.batch_size, 1_000_000)
     (table,) = [html for html in htmls(tmp_path) if "<th" in html]
     assert all(f">{cost.clips_per_second:,.0f}</td>" in table and f">{cost.efficiency:.2f}</td>" in table for cost in costs)
     assert "thesis-15: 20.2 MB of gradients" in text and costs[-1].efficiency < 0.6, "hosts that decode 2000 clips/s starve eight such GPUs"

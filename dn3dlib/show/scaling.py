@@ -73,7 +73,7 @@ def cost_picture(costs) -> Picture:
         tidy(ax)
     handles = [*zip(*bars.get_legend_handles_labels(), strict=True), *zip(*line.get_legend_handles_labels(), strict=True)]
     figure.legend(*zip(*handles, strict=True), loc="outside lower center", ncols=5, frameon=False, fontsize="small")
-    told = "; ".join(f"{cost.devices} devices: step {1000 * cost.step:.3g} ms, efficiency {cost.efficiency:.2f}" for cost in costs)
+    told = "; ".join(f"{cost.devices} device{'s' * (cost.devices > 1)}: step {1000 * cost.step:.3g} ms, efficiency {cost.efficiency:.2f}" for cost in costs)
     return Picture(figure, f"cost of a step: {told}", colours=256)
 
 
