@@ -64,8 +64,12 @@ def test_a_worker_is_killed_and_the_other_is_not(instead, tmp_path):
     training = BackgroundTraining(tmp_path, workers=2)
     while not (tmp_path / "started").exists():
         background.time.sleep(0.05)
+    with pytest.raises(RunError, match="has no worker 7 that could be killed"):
+        training.kill_worker(7)
     training.kill_worker(1)
     status, said = training.wait()
+    with pytest.raises(RunError, match="or has ended already"):
+        training.kill_worker(0)
     assert status == 2 and said == f"worker 1 ended with -9, worker 0 with None; see runs/{tmp_path.name}"
 
 

@@ -46,10 +46,16 @@ class BackgroundTraining:
         return max(0, history.read_text(encoding="utf-8").count("\n") - 1) if history.is_file() else 0
 
     def kill_worker(self, index: int) -> None:
-        """End one of several workers at once, as a machine that fails would."""
-        for child in psutil.Process(self._process.pid).children():
-            if f'"index": {index}' in child.environ().get("TF_CONFIG", ""):
-                child.kill()
+        """End one of several workers at once, as a machine that fails would.
+
+        Raises:
+            RunError: there is none of that number, or the training has ended.
+        """
+        workers = psutil.Process(self._process.pid).children() if self._process.poll() is None else []
+        victims = [worker for worker in workers if f'"index": {index}' in worker.environ().get("TF_CONFIG", "")]
+        if not victims:
+            raise RunError(f"The training in {self.run_dir.name} has no worker {index} that could be killed, or has ended already.")
+        victims[0].kill()
 
     def wait(self) -> tuple[int, str]:
         """Wait for its end; its exit status, and the last line of what it said, with the folder of runs called `runs`."""
