@@ -63,7 +63,7 @@ def plan_job(
     max_wait_hours: float | None = None,
     image: str = "",
 ) -> Job:
-    """Plan a training on SageMaker; asks AWS for nothing.
+    """Plan a training on SageMaker; asks AWS for nothing. Taught in notebook 08.
 
     Args:
         data_dir: the prepared data set.

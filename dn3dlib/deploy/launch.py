@@ -28,7 +28,7 @@ def launch(arguments: list[str], workers: int = 2) -> int:
 
     They talk over the loopback interface (but TensorFlow opens their ports to whoever reaches this machine). What each prints is added to `worker-0.log` … in a folder beside the run's, named like it
     and `.logs`; what the chief, worker 0, prints is shown as well. When one fails, all are ended. Ctrl-C lets all end after the same step,
-    with a checkpoint.
+    with a checkpoint. Taught in notebook 08.
 
     Args:
         arguments: those of `dn3d`; the first is `train`, and `--out` is among them.

@@ -14,9 +14,11 @@ from dn3dlib.train.cluster import Cluster, cluster_of_environment, join
 STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 _CPU = Path("/proc/cpuinfo")  # of Linux
 
+tf.get_logger().setLevel("WARNING")  # in a notebook it is INFO, and tells twice of each message between replicas
+
 
 def choose_strategy(device: str = "auto", strategy: str = "one") -> tuple[tf.distribute.Strategy, str]:
-    """Where and how to compute, and words that name it.
+    """Where and how to compute, and words that name it. Taught in notebook 08.
 
     Args:
         device: `cpu`, `gpu:0` (or another number), or `auto`: all GPUs that the strategy can use, else the CPU; `cpus:2` (or more) is the
