@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+NONE = "none of these"  # in place of a class, where none is certain enough
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -11,3 +13,8 @@ class Segment:
     end: float  # seconds; the next segment starts here
     label: str | None  # class name; None: none of the classes
     certainty: float = 1.0  # mean probability of the class; of None that of the likeliest class
+
+    @property
+    def name(self) -> str:
+        """The label in words."""
+        return NONE if self.label is None else self.label

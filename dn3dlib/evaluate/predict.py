@@ -219,6 +219,7 @@ def _one(predictor: Predictor, opened: _Opened, items: Iterator, show: bool, sto
                 raise item
             if isinstance(item, _Ended):
                 frames = item.frames
+                bar.update(frames - bar.n)
                 break
             if stop.is_set():
                 break
