@@ -28,7 +28,7 @@ from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
 
 _BATCH = 16  # windows computed at once, or fewer where the run trained on fewer
-_USUAL_RATE = 25.0  # frames/s, where neither run nor video tells one
+USUAL_RATE = 25.0  # frames/s, where neither run nor video tells one
 _LEAST = 2  # spans of a clip: the windows around a cut between two actions see both, and a third one in it, for about so long
 
 
@@ -189,7 +189,7 @@ def _decoded(predictor: Predictor, videos: list[Path], stop: threading.Event) ->
     for path in videos:
         try:
             info = header(path)
-            fps = info.fps or predictor.rate or _USUAL_RATE
+            fps = info.fps or predictor.rate or USUAL_RATE
             yield _Opened(path, fps, info.frames_in_header)
             count = 0
 
@@ -203,7 +203,8 @@ def _decoded(predictor: Predictor, videos: list[Path], stop: threading.Event) ->
 
             frames = at_rate(timed(), predictor.rate or fps, 1 / fps)
             yield from cut_windows(frames, run.storage, run.clip, predictor.hop, predictor.batch_size, run.train.seed)
-            yield _Ended(count)
+            if not stop.is_set():
+                yield _Ended(count)
         except VideoError as error:
             yield error
         if stop.is_set():
@@ -212,13 +213,13 @@ def _decoded(predictor: Predictor, videos: list[Path], stop: threading.Event) ->
 
 def _one(predictor: Predictor, opened: _Opened, items: Iterator, show: bool, stop: threading.Event) -> Prediction | None:
     """The prediction of the video whose windows come next; None where it was stopped before the first."""
-    started, rows, starts, numbers, frames = time.perf_counter(), [], [], [], 0
+    started, rows, starts, numbers, frames, complete = time.perf_counter(), [], [], [], 0, False
     with progress_bar(total=opened.promised or None, desc=f"{opened.video.name} on {predictor.device}", unit="frame", show=show) as bar:
         for item in items:
             if isinstance(item, VideoError):
                 raise item
             if isinstance(item, _Ended):
-                frames = item.frames
+                frames, complete = item.frames, True
                 bar.update(frames - bar.n)
                 break
             if stop.is_set():
@@ -229,13 +230,13 @@ def _one(predictor: Predictor, opened: _Opened, items: Iterator, show: bool, sto
             bar.update(int(item.numbers[-1]) - bar.n)
     rate = predictor.rate or opened.fps
     if not rows:
-        if stop.is_set():
+        if not complete:
             return None
         raise _too_short(opened, frames, predictor.run.clip, rate)
-    span, complete = predictor.run.clip.span, not stop.is_set()
     starts = np.concatenate(starts)
-    reached = round((starts[-1] + span) / rate * opened.fps)
-    prediction = _prediction(predictor, opened, frames if complete else reached, starts, np.concatenate(numbers), np.concatenate(rows), complete)
+    if not complete:  # up to the end of the last window
+        frames = round((starts[-1] + predictor.run.clip.span) / rate * opened.fps)
+    prediction = _prediction(predictor, opened, frames, starts, np.concatenate(numbers), np.concatenate(rows), complete)
     if show:
         seconds, played = time.perf_counter() - started, prediction.segments[-1].end
         say_beside_bars(f"{opened.video}: {played:.1f} s of video in {seconds:.1f} s, {played / seconds:.1f} times as fast as it plays")

@@ -91,17 +91,27 @@ def _frames(prediction) -> Iterator[np.ndarray]:
 
 
 def timeline_strip(prediction, width: int) -> np.ndarray:
-    """The timeline of all segments, uint8 RGB (72, width, 3), without the words above it: a colour and, where it fits, a name for each."""
+    """The timeline of all segments, uint8 RGB (72, width, 3), without the words above it: a colour and the name, or its first letters, for each."""
     strip, whole = np.full((_STRIP, width, 3), _PAPER, np.uint8), prediction.segments[-1].end
     for segment in prediction.segments:
         left, right = (_place(seconds, whole, width) for seconds in (segment.start, segment.end))
+        corners = (left, _TOP), (max(left, right - 2), _TOP + _BAR)
         colour = _colour(segment.label, prediction.classes)
-        cv2.rectangle(strip, (left, _TOP), (max(left, right - 2), _TOP + _BAR), colour, cv2.FILLED)
-        wide = cv2.getTextSize((width, _STRIP), segment.name, (0, 0), _FONT, _SMALL, _BOLD)[2]
-        if wide + 6 <= right - left:
-            ink = 0 if np.dot(colour, (0.299, 0.587, 0.114)) > 120 else _INK
-            cv2.putText(strip, segment.name, (left + (right - left - wide) // 2, _TOP + _BAR // 2 + 5), (ink,) * 3, _FONT, _SMALL, _BOLD)
+        cv2.rectangle(strip, *corners, colour, cv2.FILLED)
+        cv2.rectangle(strip, *corners, (150,) * 3)  # a black one is seen, too
+        word = _fitting(segment.name, right - left - 8)
+        ink = 0 if np.dot(colour, (0.299, 0.587, 0.114)) > 120 else _INK
+        cv2.putText(strip, word, (left + (right - left - _wide(word, _SMALL, _BOLD)) // 2, _TOP + _BAR // 2 + 5), (ink,) * 3, _FONT, _SMALL, _BOLD)
     return strip
+
+
+def _fitting(name: str, room: int) -> str:
+    """As many letters of a name as fit into so many pixels."""
+    return next((name[:letters] for letters in range(len(name), 0, -1) if _wide(name[:letters], _SMALL, _BOLD) <= room), "")
+
+
+def _wide(words: str, size: int, weight: int) -> int:
+    return cv2.getTextSize((_WIDEST, _STRIP), words, (0, 0), _FONT, size, weight)[2] if words else 0
 
 
 def _at(line: np.ndarray, time: float, segment: Segment, whole: float) -> np.ndarray:
@@ -109,7 +119,7 @@ def _at(line: np.ndarray, time: float, segment: Segment, whole: float) -> np.nda
     strip, width = line.copy(), line.shape[1]
     cv2.putText(strip, f"{segment.name}  {segment.certainty:.2f}", (_EDGE, _WORDS), (_INK,) * 3, _FONT, _SIZE, _BOLD)
     clock = f"{time:.1f} of {whole:.1f} s"
-    wide = cv2.getTextSize((width, _STRIP), clock, (0, 0), _FONT, _SMALL, 400)[2]
+    wide = _wide(clock, _SMALL, 400)
     cv2.putText(strip, clock, (width - _EDGE - wide, _WORDS), (_INK,) * 3, _FONT, _SMALL, 400)
     x = _place(time, whole, width)
     cv2.rectangle(strip, (x - 2, _TOP - 4), (x + 2, _TOP + _BAR + 4), (0,) * 3, cv2.FILLED)
