@@ -83,11 +83,11 @@ class Run:
     @classmethod
     def create(
         cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str,
-        parameters: int, own_split: bool = False, replicas: int = 1, write: bool = True,
+        notes: dict, own_split: bool = False, write: bool = True,
     ) -> "Run":  # fmt: skip
-        """Make a run's folder for a network of so many parameters; raises RunError where it already holds something.
+        """Make a run's folder; raises RunError where it already holds something.
 
-        `replicas` train it together; of several processes, only the chief is to `write`.
+        `notes` (name → value) join versions and devices in `environment.json`. Of several processes, only the chief is to `write`.
         """
         path = Path(run_dir)
         run = cls(path, data.storage, clip, model, train, describe(data) | {"own_split": own_split}, init_from)
@@ -98,7 +98,7 @@ class Run:
             raise RunError(f"The run folder {path} already exists and is not empty: {way_out}.")
         with plain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-        write_json(path / ENVIRONMENT, environment() | {"parameters": parameters, "replicas": replicas})
+        write_json(path / ENVIRONMENT, environment() | notes)
         write_json(path / CONFIG, run.to_dict())
         return run
 
