@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from dn3dlib.deploy.bundle import open_bundle, write_bundle
-from dn3dlib.deploy.certainty import keep_threshold, kept_threshold
 from dn3dlib.deploy.unpack import CONTENTS, WEIGHTS
 from dn3dlib.errors import ConfigError, Dn3dError, RunError
 from dn3dlib.evaluate.report import evaluate
+from dn3dlib.evaluate.threshold import keep_threshold, kept_threshold
 from dn3dlib.evaluate.uses import read_uses
 from dn3dlib.train.best import load_best
 from dn3dlib.train.loop import train

@@ -1,6 +1,7 @@
 """What a network finds in videos: with the frames of a prepared data set, at any rate and size, in bounded time and memory; and `dn3d predict`."""
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -18,12 +19,13 @@ import keras
 import numpy as np
 import pytest
 
-from dn3dlib.config import ModelConfig
+from dn3dlib.config import ModelConfig, StorageConfig
 from dn3dlib.data import camera
 from dn3dlib.data.acting import CLASSES, render_video
+from dn3dlib.data.decode import frame_form
 from dn3dlib.data.one_clip import clip_of_video
 from dn3dlib.data.strung import string_together
-from dn3dlib.data.video import probe, write_video
+from dn3dlib.data.video import iter_frames, probe, write_video
 from dn3dlib.errors import ConfigError, RunError, VideoError
 from dn3dlib.evaluate.live import predict_live
 from dn3dlib.evaluate.predict import Predictor, predict
@@ -477,6 +479,36 @@ def test_who_stops_looking_lets_go_of_the_camera(run, monkeypatch):
     next(labels)
     labels.close()
     assert cameras[0].released
+
+
+class Playing(FilmedByClock):
+    """A camera before which a film is played."""
+
+    def __init__(self, film: np.ndarray):
+        self.film, self.frames, self.released = film, 0, False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def read(self):
+        self.frames += 1
+        more = self.frames <= len(self.film)
+        return more, np.ascontiguousarray(self.film[self.frames - 1, :, :, ::-1]) if more else None
+
+
+def test_a_box_follows_whoever_walks_before_the_camera_as_in_a_file(tmp_path, monkeypatch):
+    film = np.repeat(render_video("walking", 3, 1, frames=60)[..., None], 3, axis=3)
+    storage = StorageConfig(height=64, width=32, follow="motion")
+    write_video(tmp_path / "film.avi", film, 25, "FFV1")
+    of_file = list(iter_frames(tmp_path / "film.avi", **frame_form(storage)))[:30]
+    whole = list(iter_frames(tmp_path / "film.avi", height=64, width=32, channels=1))[:30]
+    playing = Playing(film)
+    monkeypatch.setattr(camera.cv2, "VideoCapture", lambda number: playing)
+    monkeypatch.setattr(camera.time, "monotonic", lambda: 7 + playing.frames / 25)
+    times, frames = zip(*itertools.islice(camera.frames_of(0, storage, 25), 30), strict=True)
+    np.testing.assert_array_equal(frames, of_file)
+    assert np.abs(np.subtract(frames, whole, dtype=float)).mean() > 5, "a part of the picture"
+    assert times == pytest.approx(np.arange(30) / 25)
 
 
 def test_without_a_camera_there_is_a_sentence(run):

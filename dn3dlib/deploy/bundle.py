@@ -13,9 +13,9 @@ from pathlib import Path
 
 from dn3dlib import __version__
 from dn3dlib.deploy.card import card
-from dn3dlib.deploy.certainty import THRESHOLD, keep_threshold, kept_threshold
 from dn3dlib.deploy.unpack import BUNDLE_FORMAT, CARD, CONTENTS, FIGURES, WEIGHTS, Bundle, refused
 from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.evaluate.threshold import THRESHOLD, keep_threshold, kept_threshold
 from dn3dlib.evaluate.uses import USES, read_uses
 from dn3dlib.files import folder_written_beside, plain_disk_errors, read_json, write_bytes, write_json
 from dn3dlib.model.densenet3d import build_model

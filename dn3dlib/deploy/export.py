@@ -14,10 +14,10 @@ from dn3dlib.data.clips import plan_evaluation
 from dn3dlib.data.decode import frame_form
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
-from dn3dlib.deploy.certainty import kept_threshold
 from dn3dlib.deploy.formats import Format, Predict, Source, chosen_formats, in_tensorflow
 from dn3dlib.errors import ConfigError, DataError, Dn3dError
 from dn3dlib.evaluate.report import check_fits
+from dn3dlib.evaluate.threshold import kept_threshold
 from dn3dlib.files import folder_written_beside, plain_disk_errors, tensorflow_errors_as_os_errors, write_json
 from dn3dlib.progress import progress_bar
 from dn3dlib.quiet import standard_error_closed

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from dn3dlib.data.protocols import SPLITS
-from dn3dlib.deploy.certainty import THRESHOLD
 from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.evaluate.threshold import THRESHOLD
 from dn3dlib.evaluate.uses import USES
 from dn3dlib.model.sketch import sketch_model
 from dn3dlib.train.runs import CONFIG, ENVIRONMENT, EVALUATION, HISTORY, Run
@@ -46,7 +46,7 @@ class Bundle:
     run: Run  # its path is the bundle's file
     others: dict[str, bytes]  # name → content of what goes into the run's folder as it is
     numbers: np.ndarray  # float32, all weights
-    threshold: dict  # of `certainty.kept_threshold`
+    threshold: dict  # of `threshold.kept_threshold`
 
     @classmethod
     def read(cls, file: Path) -> "Bundle":

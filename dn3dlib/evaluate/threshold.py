@@ -1,6 +1,7 @@
 """From which probability on a prediction is believed: below it the answer is "none of these". Chosen on validation."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
@@ -45,9 +46,8 @@ def threshold_of(run: Run, step, batch_size: int) -> tuple[float | None, str]:
     Returns:
         The threshold, None where there is none; and a sentence for the user, empty where there is nothing to say.
     """
-    path, network = run.path / THRESHOLD, hashlib.sha256((run.path / BEST).read_bytes()).hexdigest()
-    kept = read_json(path, "threshold") if path.is_file() else {}
-    if kept.get("network") == network and isinstance(kept.get("threshold"), float):
+    kept = kept_threshold(run)
+    if isinstance(kept.get("threshold"), float):
         return kept["threshold"], ""
     try:
         threshold, windows = _choose(run, step, batch_size)
@@ -56,10 +56,26 @@ def threshold_of(run: Run, step, batch_size: int) -> tuple[float | None, str]:
     if threshold is None:
         return None, "Each window gets a class, be it none of these: the network is never right on its validation split."
     try:
-        write_json(path, {"threshold": threshold, "kept": KEPT, "windows": windows, "network": network})
+        keep_threshold(run.path, {"threshold": threshold, "kept": KEPT, "windows": windows})
     except Dn3dError as error:
         return threshold, f"The threshold {threshold:.3f} is chosen anew each time. {error}"
-    return threshold, f"Chosen on {windows} windows of the validation split, and kept in {path}: below {threshold:.3f} a window is none of these."
+    return threshold, f"Chosen on {windows} windows of the validation split, and kept in {run.path / THRESHOLD}: below {threshold:.3f} a window is none of these."
+
+
+def kept_threshold(run: Run) -> dict:
+    """What a run's folder keeps: `threshold` (a certainty), `kept` (share of the rightly classified), `windows`; empty where it is of another network."""
+    path = run.path / THRESHOLD
+    kept = read_json(path, "threshold") if path.is_file() else {}
+    return {name: value for name, value in kept.items() if name != "network"} if kept.get("network") == _of_network(run.path) else {}
+
+
+def keep_threshold(run_dir: Path, kept: dict) -> None:
+    """Note a threshold as that of the best network in a run's folder."""
+    write_json(run_dir / THRESHOLD, kept | {"network": _of_network(run_dir)})
+
+
+def _of_network(run_dir: Path) -> str:
+    return hashlib.sha256((run_dir / BEST).read_bytes()).hexdigest()
 
 
 def _choose(run: Run, step, batch_size: int) -> tuple[float | None, int]:
