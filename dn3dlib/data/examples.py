@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dn3dlib.data.acting import FPS, render_video
+from dn3dlib.data.acting import EXERCISES, FPS, MAX_SCENARIOS, render_video
 from dn3dlib.data.merl import CLASSES as MERL_CLASSES
 from dn3dlib.data.video import write_video
 from dn3dlib.files import folder_written_beside
 
 _ACTIONS = ("boxing", "handwaving", "walking")
+_PEOPLE, _TAKES, _TAKE = ("anna", "ben", "cleo", "dev", "eda"), 5, 75  # who exercises, how often each, frames of a take
 
 
 def make_examples(folder: Path, seed: int = 0) -> Path:
@@ -32,6 +33,36 @@ def make_examples(folder: Path, seed: int = 0) -> Path:
             _flat(made / "flat", seed)
             _broken(made / "broken", seed)
     return folder
+
+
+def make_phone_videos(folder: Path, seed: int = 7) -> Path:
+    """Write what five people would film of three exercises, as if with a phone. Taught in notebook 07.
+
+    Each does each exercise five times for three seconds: `<folder>/<exercise>/<person>_<take>.mp4`. The first four takes are in four
+    places, the fifth is in the first place again, later.
+
+    Args:
+        folder: to be made; one that is there already is taken as it is.
+        seed: of the drawn people.
+
+    Returns:
+        `folder`.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        with folder_written_beside(folder) as made:
+            for label in EXERCISES[:-1]:  # the last is nobody's exercise: who stands does nothing
+                for subject, person in enumerate(_PEOPLE, 1):
+                    _takes(made / label / person, label, subject, seed)
+    return folder
+
+
+def _takes(beginning: Path, label: str, subject: int, seed: int) -> None:
+    beginning.parent.mkdir(parents=True, exist_ok=True)
+    for take in range(1, _TAKES + 1):
+        place, again = (take - 1) % MAX_SCENARIOS + 1, (take - 1) // MAX_SCENARIOS
+        frames = render_video(label, subject, place, seed, (again + 1) * _TAKE)[again * _TAKE :]
+        write_video(beginning.with_name(f"{beginning.name}_{take}.mp4"), frames, FPS, "mp4v")
 
 
 def _write(path: Path, label: str, subject: int, seed: int, frames: int = 40, codec: str = "XVID") -> Path:
