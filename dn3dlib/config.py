@@ -211,6 +211,7 @@ class TrainConfig:
     checkpoint_seconds: float = 60.0  # between two checkpoints inside an epoch; 0: one at the end of each epoch only
     sync_batch_norm: bool = False  # batch statistics over the clips of all replicas, as one device would have them; else over each replica's own
     class_weights: str = "none"  # balanced: rare classes weigh more in the loss, so that all classes together weigh the same
+    freeze: str = "none"  # layers that keep the weights of --init-from: none, stem, block1, block2 … (up to and with it), body (all but the logits)
     cache: str = "auto"  # decoded frames: disk (read for each clip), memory (held), auto: memory if a quarter of the free holds them
 
     def __post_init__(self):

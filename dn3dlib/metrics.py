@@ -1,5 +1,7 @@
 """Accuracy, votes, intervals and confusion: numbers in, numbers out. Taught in notebook 02."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 RESAMPLES = 1000
@@ -118,3 +120,71 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, l
         for b in range(BINS)
     ]
     return float(np.abs(hits - sums).sum() / len(labels)), rows
+
+
+def smoothed(probabilities: np.ndarray, starts: np.ndarray, span: int) -> np.ndarray:
+    """Probabilities of overlapping clips, each averaged with all clips that share frames with it, by the share of common frames.
+
+    Args:
+        probabilities: (clips, classes), in the order of their starts.
+        starts: int (clips,), first frames.
+        span: frames from a clip's first to its last, both included.
+
+    Returns:
+        float64 (clips, classes).
+    """
+    total, weights = np.array(probabilities, np.float64), np.ones((len(starts), 1))
+    for step in range(1, len(starts)):
+        common = np.clip(1 - (starts[step:] - starts[:-step]) / span, 0, None)[:, None]
+        if not common.any():
+            break
+        total[step:] += common * probabilities[:-step]
+        total[:-step] += common * probabilities[step:]
+        weights[step:] += common
+        weights[:-step] += common
+    return total / weights
+
+
+def frame_accuracy(found: Sequence, truth: Sequence) -> float:
+    """The share of a video's time, and so of its frames, in which the found label is the true one. Taught in notebook 07.
+
+    Args:
+        found, truth: segments of one video, each with `start` and `end` in seconds and a `label`; what the truth does not cover
+            does not count, and where it says None (none of the classes), None is right.
+    """
+    common = sum(_common(f, t) for f in found for t in truth if f.label == t.label)
+    return common / sum(t.end - t.start for t in truth)
+
+
+def segment_f1(found: Sequence, truth: Sequence, overlap: float = 0.5) -> float:
+    """The segmental F1 score: how many segments were found, not how exact their bounds are. Taught in notebook 07.
+
+    A found segment is right where its intersection over union with a true segment of its label is `overlap` or more, and no
+    found segment before it had the same true one; each other one is wrong, and so one true stretch found in pieces costs.
+
+    Args:
+        found, truth: segments of one video, as `frame_accuracy` takes them; those of no class (None) do not count.
+        overlap: least intersection over union.
+
+    Returns:
+        F1 from 0 to 1; 0 where neither holds a segment of a class.
+
+    Source: Lea et al. 2017, Temporal Convolutional Networks for Action Segmentation and Detection, section 4.1.
+    """
+    found, truth = ([s for s in segments if s.label is not None] for segments in (found, truth))
+    right, taken = 0, set()
+    for segment in found:
+        shares = [_common(segment, t) / _union(segment, t) if t.label == segment.label else 0.0 for t in truth]
+        best = int(np.argmax(shares)) if shares else 0
+        if shares and shares[best] >= overlap and best not in taken:
+            taken.add(best)
+            right += 1
+    return 2 * right / (len(found) + len(truth)) if found or truth else 0.0
+
+
+def _common(one, other) -> float:
+    return max(0.0, min(one.end, other.end) - max(one.start, other.start))
+
+
+def _union(one, other) -> float:
+    return (one.end - one.start) + (other.end - other.start) - _common(one, other)

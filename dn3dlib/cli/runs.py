@@ -41,7 +41,7 @@ def train(
     seed: SEED = None,
     precision: PRECISION = None,
     settings: SETTINGS = None,
-    init_from: Annotated[Path | None, typer.Option(help="Start from the best weights of this run.")] = None,
+    init_from: Annotated[Path | None, typer.Option(help="Start from the best weights of this run; the head is new where the classes are other ones.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Make the checks before a training and do not train; status 2 where one fails.")] = False,
     find_rate: Annotated[bool, typer.Option("--find-learning-rate", help="Try rising learning rates and do not train.")] = False,
@@ -58,6 +58,8 @@ def train(
     else:
         opened = _open_data(data)
         chosen, configs = chosen_configs(opened, preset, given)
+        if (check or find_rate) and configs["train"].freeze != "none":
+            raise ConfigError("--check and --find-learning-rate look at a network that starts at random, all of which trains: leave out train.freeze.")
         if check:
             return check_training(opened, configs, device, as_json)
         if find_rate:

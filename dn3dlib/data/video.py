@@ -4,9 +4,10 @@ Everything is read in order from the first frame: OpenCV's frame counts are what
 beside the frame they aim at. So this module counts by decoding and never seeks.
 """
 
+import itertools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,15 +104,26 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, codec: 
     Raises VideoError for other arrays, odd sizes, a codec that is not available, or when not every frame arrives on the
     disk; whatever was at `path` before then stays.
     """
-    path, frames = _with_sound_name(path), np.asarray(frames)
-    _check_frames(path, frames, fps, codec)
+    frames = np.asarray(frames)
+    _check_frames(_with_sound_name(path), frames, fps, codec)
+    write_frames(path, frames, fps, codec)
+
+
+def write_frames(path: str | os.PathLike, frames: Iterable[np.ndarray], fps: float, codec: str = "MJPG") -> int:
+    """Write frames as they come, so that memory does not grow with their number; gives the number. Else as `write_video`.
+
+    `frames` are uint8 (height, width, 3) RGB or (height, width[, 1]) grey, all of the first one's form.
+    """
+    path, frames = _with_sound_name(path), iter(frames)
+    first = next(frames, np.empty((0, 0), np.uint8))
+    _check_frames(path, first[np.newaxis], fps, codec)
     beside = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")  # the suffix chooses the container
     try:
         beside.touch()
         try:
-            _encode(beside, path, frames, fps, codec)
-            if _shape_on_disk(beside) != frames.shape[:3]:  # OpenCV's writer does not say when something failed
-                message = f"{path} was not written: its {len(frames)} frames did not all arrive; is the disk full?"
+            count = _encode(beside, path, itertools.chain([first], frames), fps, codec)
+            if _shape_on_disk(beside) != (count, *first.shape[:2]):  # OpenCV's writer does not say when something failed
+                message = f"{path} was not written: its {count} frames did not all arrive; is the disk full?"
                 raise VideoError(message, "incompletely written")
             beside.replace(path)
         finally:
@@ -119,6 +131,7 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, codec: 
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror}; choose another place, or make room there"
         raise VideoError(message, error.strerror) from None
+    return count
 
 
 def _with_sound_name(path: str | os.PathLike) -> Path:
@@ -259,19 +272,31 @@ def _check_frames(path: Path, frames: np.ndarray, fps: float, codec: str) -> Non
         raise VideoError(f"{path} was not written: its {fault}", "cannot be written so")
 
 
-def _encode(beside: Path, path: Path, frames: np.ndarray, fps: float, codec: str) -> None:
-    height, width = frames.shape[1:3]
-    to_bgr = cv2.COLOR_RGB2BGR if frames.shape[3:] == (3,) else cv2.COLOR_GRAY2BGR
-    writer = cv2.VideoWriter(os.path.abspath(beside), _BACKEND, cv2.VideoWriter_fourcc(*codec), fps, (width, height))
+def _encode(beside: Path, path: Path, frames: Iterator[np.ndarray], fps: float, codec: str) -> int:
+    """Write all frames, of which there is at least one; gives their number."""
+    writer, count, shape = None, 0, None
     try:
-        if not writer.isOpened():
-            container = f"{path.suffix} files" if path.suffix else "a name without suffix"
-            message = f"{path} was not written: codec {codec} is not available for {container}; choose MJPG and .avi"
-            raise VideoError(message, "codec not available")
-        for frame in frames:
-            writer.write(cv2.cvtColor(frame, to_bgr))
+        for count, frame in enumerate(frames, 1):
+            writer = writer or _writer(beside, path, frame.shape, fps, codec)
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                message = f"{path} was not written: its frame {count - 1} is {frame.shape}, the first {shape}; give frames of one form"
+                raise VideoError(message, "cannot be written so")
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR if frame.shape[2:] == (3,) else cv2.COLOR_GRAY2BGR))
     finally:
+        if writer:
+            writer.release()
+    return count
+
+
+def _writer(beside: Path, path: Path, shape: tuple[int, ...], fps: float, codec: str) -> cv2.VideoWriter:
+    writer = cv2.VideoWriter(os.path.abspath(beside), _BACKEND, cv2.VideoWriter_fourcc(*codec), fps, (shape[1], shape[0]))
+    if not writer.isOpened():
         writer.release()
+        container = f"{path.suffix} files" if path.suffix else "a name without suffix"
+        message = f"{path} was not written: codec {codec} is not available for {container}; choose MJPG and .avi"
+        raise VideoError(message, "codec not available")
+    return writer
 
 
 def _shape_on_disk(path: Path) -> tuple[int, int, int] | None:

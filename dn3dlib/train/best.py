@@ -1,6 +1,4 @@
-"""The best network of a run, `best.keras`: written, read, and taken as the start of another run."""
-
-from pathlib import Path
+"""The best network of a run, `best.keras`: written and read."""
 
 import keras
 
@@ -19,7 +17,7 @@ def save_best(run: Run, network: keras.Model) -> None:
 
 
 def load_best(run: Run) -> keras.Model:
-    """The network of a run at its best epoch; nothing in the file is executed.
+    """The network of a run at its best epoch, no layer frozen; nothing in the file is executed.
 
     Raises:
         RunError: the run has none yet, or the file is damaged.
@@ -28,16 +26,8 @@ def load_best(run: Run) -> keras.Model:
     if not path.is_file():
         raise RunError(f"The run {run.path} has no {BEST} yet: it is written after the first epoch; train on with --resume.")
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zip, JSON, HDF5 and Keras each have their own; to the user they are one
         raise RunError(f"The network {path} is damaged ({type(error).__name__}): train again.") from error
-
-
-def copy_weights(source: keras.Model, target: keras.Model, run_dir: Path) -> None:
-    """Give `target` the weights of `source`, the network of `run_dir`; raises RunError where they do not fit."""
-    try:
-        target.set_weights(source.get_weights())
-    except ValueError as error:
-        raise RunError(
-            f"The weights of {run_dir} do not fit this network ({error}): use the same model settings, clip size and classes."
-        ) from error
+    network.trainable = True  # or what its training froze would look as if it had no parameters
+    return network

@@ -27,7 +27,8 @@ _PART = re.compile(r"stem|block\d+|transition\d+|head|logits")  # of the names t
 def training_function(model: keras.Model, precision: str = "float32", recompute: bool = False, synchronised: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
     """The network in training mode as a function; it moves the running means and variances as the network does.
 
-    Where several replicas run it, they all move them by the mean of what each has met.
+    Where several replicas run it, they all move them by the mean of what each has met. The first layers that are not trainable
+    work as in inference, and no gradient goes back into them (`tuning.freeze`).
 
     Args:
         model: of `build_model`.
@@ -41,12 +42,15 @@ def training_function(model: keras.Model, precision: str = "float32", recompute:
         A function: clips float32 (batch, frames, height, width, channels) → logits float32 (batch, classes).
     """
     normalise = normalise_over_replicas if synchronised else normalise_batch
+    layers = model.layers[1:]
+    frozen = list(itertools.takewhile(lambda layer: not layer.trainable, layers))
 
     def network(clips):
         moved = []  # variables and their new values: set at the end, in one message where there are several replicas
         train = partial(_train, normalise, moved)
         block = partial(_recomputed_block, normalise, moved) if recompute else _stored_block(train)
-        logits = _forward(model, tf.cast(clips, precision), train, block)
+        maps = _forward(frozen, tf.cast(clips, precision), _infer, _stored_block(_infer))
+        logits = _forward(layers[len(frozen) :], tf.stop_gradient(maps), train, block)
         assign_on_all(moved)
         return logits
 
@@ -62,13 +66,12 @@ def inference_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     Returns:
         A function: clips float32 (batch, frames, height, width, channels) → logits float32 (batch, classes).
     """
-    return lambda clips: _forward(model, clips, _infer, _stored_block(_infer))
+    return lambda clips: _forward(model.layers[1:], clips, _infer, _stored_block(_infer))
 
 
-def _forward(model: keras.Model, clips: tf.Tensor, run: Callable, run_block: Callable) -> tf.Tensor:
-    """Send clips through the parts of the network: `run` takes layers and maps, `run_block` a block's dense layers and maps."""
-    x = clips
-    for name, layers in itertools.groupby(model.layers[1:], lambda layer: _PART.match(layer.name)[0]):
+def _forward(all_layers: list, x: tf.Tensor, run: Callable, run_block: Callable) -> tf.Tensor:
+    """Send maps through whole parts of a network: `run` takes layers and maps, `run_block` a block's dense layers and maps."""
+    for name, layers in itertools.groupby(all_layers, lambda layer: _PART.match(layer.name)[0]):
         layers = [layer for layer in layers if getattr(layer, "rate", None) != 0]  # dropout that drops nothing
         if name == "stem" and len(layers) == 2:
             x = lite_stem(x, tf.cast(layers[0].kernel, x.dtype))
@@ -172,7 +175,7 @@ def _inputs_of(layer: keras.layers.Layer, after: keras.layers.Layer | None, move
         seed = tf.identity(tf.convert_to_tensor(state))
         moved.append((state, seed + [0, 1]))  # as the generator itself counts
         return [different_seeds(seed)]
-    values = [tf.convert_to_tensor(variable) for variable in layer.trainable_variables]
+    values = [tf.convert_to_tensor(variable) for variable in layer.weights[:2]]  # without running statistics
     if isinstance(after, keras.layers.Dropout):  # its scale: a kernel has fewer numbers than the maps
         return [values[0] / (1 - after.rate)]
     return values
@@ -189,13 +192,12 @@ def _infer(layers: list, x: tf.Tensor) -> tf.Tensor:
     """Apply layers in inference mode; what normalises a convolution's output is folded into its kernel and a bias."""
     layers = [layer for layer in layers if not isinstance(layer, keras.layers.Dropout)]
     for before, layer, after in zip([None, *layers], layers, [*layers[1:], None], strict=False):
-        values = layer.trainable_variables
         if isinstance(layer, keras.layers.Conv3D) and isinstance(after, keras.layers.BatchNormalization):
             scale = after.gamma * tf.math.rsqrt(after.moving_variance + after.epsilon)
             x = _apply(layer, x, [layer.kernel * scale])
-            x = tf.nn.bias_add(x, after.beta - after.moving_mean * scale)
+            x = tf.nn.bias_add(x, tf.cast(after.beta - after.moving_mean * scale, x.dtype))
         elif not isinstance(layer, keras.layers.BatchNormalization):
-            x = _apply(layer, x, values)
+            x = _apply(layer, x, layer.weights)
         elif not isinstance(before, keras.layers.Conv3D):
             x = normalise_by_running_moments(x, layer)
     return x

@@ -19,7 +19,7 @@ from dn3dlib.errors import RunError
 from dn3dlib.files import only_one_at, plain_disk_errors, tensorflow_errors_as_os_errors
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.progress import progress_bar
-from dn3dlib.train.best import copy_weights, load_best, save_best
+from dn3dlib.train.best import save_best
 from dn3dlib.train.checkpoint import Checkpoints, Progress
 from dn3dlib.train.cluster import is_chief, lost_worker_in_a_sentence, meet, processes_of
 from dn3dlib.train.interrupt import stop_on_interrupt
@@ -31,6 +31,7 @@ from dn3dlib.train.schedule import learning_rate_schedule
 from dn3dlib.train.start import describe_start
 from dn3dlib.train.steps import class_weights, make_optimizer, make_predict_step, make_train_step
 from dn3dlib.train.strategy import choose_precision, choose_strategy, fit_to_replicas, gpu_of
+from dn3dlib.train.tuning import copy_weights, freeze, learned_numbers
 from dn3dlib.train.validation import FIGURES, validate
 from dn3dlib.train.watch import Watch
 
@@ -59,7 +60,7 @@ def train(
         run_dir: the run's folder, new or empty.
         clip, model, config: what to train and how.
         protocol: splits the data set for this run alone (`protocols.split_of_each`); empty: as it is split.
-        init_from: a run whose best weights are the start; its network must have the same form.
+        init_from: a run whose best weights are the start, with a new head where the classes are other ones (`tuning.copy_weights`).
         device, strategy: as in `strategy.choose_strategy`; a batch is that of all replicas together.
         observers: told of the start, of moments on the way, of each epoch and of the end (`observer.Observer`).
         show_progress: a progress bar with rate and time left on standard error.
@@ -84,17 +85,17 @@ def train(
     plan_training(data, clip, config.seed, 0)  # refuses an empty split before a folder is made
     held_in_memory(data, _SPLITS, config.cache)  # refuses what does not fit
     engine, name = choose_strategy(device, strategy)  # before anything is computed
-    weights = load_best(Run.open(init_from)) if init_from else None
     config = fit_to_replicas(choose_precision(config, engine), engine)
     keras.utils.set_random_seed(config.seed)
     with engine.scope():
         network = build_model(model, (clip.frames, *data.storage.frame_shape), len(data.classes))
-    if weights:
-        copy_weights(weights, network, init_from)
-    parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     source = str(Path(init_from).resolve()) if init_from else ""
-    replicas = engine.num_replicas_in_sync
-    run = Run.create(run_dir, data, clip, model, config, source, parameters, bool(protocol), replicas, is_chief(engine))
+    notes = {"parameters": learned_numbers(network), "replicas": engine.num_replicas_in_sync}
+    if source:
+        notes["start"] = copy_weights(Run.open(init_from), network, data.classes, clip)
+    freeze(network, config.freeze, source)
+    notes["trained_parameters"] = learned_numbers(network)
+    run = Run.create(run_dir, data, clip, model, config, source, notes, bool(protocol), is_chief(engine))
     with _held(run, engine):
         return _Training(run, data, network, engine, name, observers, show_progress).go()
 
@@ -131,7 +132,8 @@ def resume(
     with engine.scope():
         network = build_model(run.model, run.clip_shape, len(run.classes))
     if run.init_from and not any((run.path / CHECKPOINTS).glob("*.index")):
-        copy_weights(load_best(Run.open(run.init_from)), network, run.init_from)
+        copy_weights(Run.open(run.init_from), network, run.classes, run.clip)
+    freeze(network, run.train.freeze, run.init_from)
     with _held(run, engine):
         return _Training(run, data, network, engine, name, observers, show_progress).go()
 
@@ -327,9 +329,8 @@ class _Training:
 
     def _describe(self) -> None:
         """Say where and how it trains."""
-        in_memory, numbers = isinstance(self.frames, DecodedFrames), self.network.count_params()
-        replicas = self.strategy.num_replicas_in_sync
-        for sentence in describe_start(self.run, self.device, replicas, self.clips, self.steps, in_memory, numbers):
+        in_memory, replicas = isinstance(self.frames, DecodedFrames), self.strategy.num_replicas_in_sync
+        for sentence in describe_start(self.run, self.device, replicas, self.clips, self.steps, in_memory, self.network):
             self._say(sentence)
         if self.free is not None and (warning := memory_warning(self.network, self.run.train, self.free)):
             print(f"Warning: {warning}", file=sys.stderr)

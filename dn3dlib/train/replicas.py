@@ -40,8 +40,10 @@ def assign_on_all(values: list[tuple]) -> None:
         return
     context = tf.distribute.get_replica_context()
     numbers = [value for _, value in values if value.dtype.is_floating]
-    means = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.concat(numbers, 0))  # in one message
-    means = iter(tf.split(means, [number.shape[0] for number in numbers]))
+    means = iter(())
+    if numbers:  # none where all that has running averages is frozen
+        mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.concat(numbers, 0))  # in one message
+        means = iter(tf.split(mean, [number.shape[0] for number in numbers]))
     same = [next(means) if value.dtype.is_floating else value for _, value in values]
 
     def assign(strategy, *same):

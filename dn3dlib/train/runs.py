@@ -33,7 +33,9 @@ _DATA_FIELDS = {
     "own_split": bool,
     "classes": list,
     "train_subjects": list,
+    "fps": float,
 }
+_OF_OLDER_RUNS = {"own_split": False, "fps": 0.0}
 # What may change between two sittings of a run: nothing that is learned depends on it.
 _FREE = ("train.cache", "train.checkpoint_seconds", "data.path")
 COLUMNS = (
@@ -58,7 +60,9 @@ class Run:
     clip: ClipConfig
     model: ModelConfig
     train: TrainConfig
-    data: dict  # path, fingerprint, dataset, protocol, leaks, own_split (by the run alone, as a fold is), classes, train_subjects
+    # path, fingerprint, dataset, protocol, leaks, own_split (by the run alone, as a fold is), classes, train_subjects, fps (frames/s,
+    # the median of the sequences to train on; 0.0: not known)
+    data: dict
     init_from: str = ""  # the run whose weights it started from
 
     @property
@@ -79,11 +83,11 @@ class Run:
     @classmethod
     def create(
         cls, run_dir: Path, data: DataSet, clip: ClipConfig, model: ModelConfig, train: TrainConfig, init_from: str,
-        parameters: int, own_split: bool = False, replicas: int = 1, write: bool = True,
+        notes: dict, own_split: bool = False, write: bool = True,
     ) -> "Run":  # fmt: skip
-        """Make a run's folder for a network of so many parameters; raises RunError where it already holds something.
+        """Make a run's folder; raises RunError where it already holds something.
 
-        `replicas` train it together; of several processes, only the chief is to `write`.
+        `notes` (name → value) join versions and devices in `environment.json`. Of several processes, only the chief is to `write`.
         """
         path = Path(run_dir)
         run = cls(path, data.storage, clip, model, train, describe(data) | {"own_split": own_split}, init_from)
@@ -94,7 +98,7 @@ class Run:
             raise RunError(f"The run folder {path} already exists and is not empty: {way_out}.")
         with plain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-        write_json(path / ENVIRONMENT, environment() | {"parameters": parameters, "replicas": replicas})
+        write_json(path / ENVIRONMENT, environment() | notes)
         write_json(path / CONFIG, run.to_dict())
         return run
 
@@ -114,7 +118,7 @@ class Run:
             raise RunError(f"The run {path} has format {values.get('format')!r}; this version of dn3d reads {FORMAT}: train again.")
         try:
             configs = {c.prefix: from_dict(c, values[c.prefix]) for c in (StorageConfig, ClipConfig, ModelConfig, TrainConfig)}
-            data = {"own_split": False} | values["data"]  # older runs have none
+            data = _OF_OLDER_RUNS | values["data"]
             for key, kind in _DATA_FIELDS.items():
                 if not isinstance(data[key], kind):
                     raise TypeError(f"data.{key} is {data[key]!r}")
@@ -220,6 +224,8 @@ def rank(row: dict) -> tuple[np.float32, np.float32]:
 
 def describe(data: DataSet) -> dict:
     """What a run remembers of its data set, so that a later evaluation can be held against it."""
+    train = data.of_split("train")
+    rates = [s.fps for s in train if s.fps > 0]
     return {
         "path": str(data.path.resolve()),
         "fingerprint": data.fingerprint,
@@ -227,7 +233,8 @@ def describe(data: DataSet) -> dict:
         "protocol": data.protocol,
         "leaks": data.leaks,
         "classes": list(data.classes),
-        "train_subjects": sorted({s.subject for s in data.of_split("train")}),
+        "train_subjects": sorted({s.subject for s in train}),
+        "fps": float(np.median(rates)) if rates else 0.0,
     }
 
 

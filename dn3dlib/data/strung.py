@@ -1,0 +1,47 @@
+"""Several videos as one long video, of which is known when it shows what."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from dn3dlib.data.segments import Segment, merged
+from dn3dlib.data.video import header, iter_frames, write_frames
+from dn3dlib.data.windows import at_rate
+from dn3dlib.errors import ConfigError
+
+_USUAL_RATE = 25.0  # frames/s, of a video whose header gives none
+
+
+def string_together(parts: Sequence[tuple[Path, str | None]], out: Path, codec: str = "MJPG") -> tuple[Segment, ...]:
+    """Write videos one after the other as one video, in the size and at the rate of the first. Taught in notebook 07.
+
+    Args:
+        parts: video and its class, None where it shows none of the classes.
+        out: the new video; one that is there is replaced.
+        codec: as `video.write_video` takes it; FFV1 is lossless.
+
+    Returns:
+        The truth: a segment for each part; neighbours of one class are one segment.
+
+    Raises:
+        ConfigError: no part.
+        VideoError: a part cannot be read, or `out` not be written.
+    """
+    if not parts:
+        raise ConfigError("There is no video to string together: give at least one, with its class.")
+    first = header(parts[0][0])
+    rate, size = first.fps or _USUAL_RATE, (first.height - first.height % 2, first.width - first.width % 2)
+    counts = [0] * len(parts)
+
+    def frames() -> Iterator[np.ndarray]:
+        for place, (path, _) in enumerate(parts):
+            own = header(path).fps or rate
+            read = ((number / own, frame) for number, frame in enumerate(iter_frames(path, height=size[0], width=size[1])))
+            for counts[place], (_, frame) in enumerate(at_rate(read, rate, 1 / own), 1):  # noqa: B020  counts as it goes
+                yield frame
+
+    write_frames(out, frames(), rate, codec)
+    bounds = pairwise(accumulate(counts, initial=0))
+    return merged(Segment(start / rate, end / rate, label) for (start, end), (_, label) in zip(bounds, parts, strict=True))
