@@ -11,7 +11,7 @@ from dn3dlib.data.video import write_video
 from dn3dlib.files import folder_written_beside
 
 _ACTIONS = ("boxing", "handwaving", "walking")
-_PEOPLE, _TAKES, _TAKE = ("anna", "ben", "cleo", "dev", "eda"), 5, 75  # who exercises, how often each, frames of a take
+_PEOPLE, _TAKE = ("anna", "ben", "cleo", "dev", "eda"), 100  # who exercises, frames of a take
 
 
 def make_examples(folder: Path, seed: int = 0) -> Path:
@@ -36,10 +36,10 @@ def make_examples(folder: Path, seed: int = 0) -> Path:
 
 
 def make_phone_videos(folder: Path, seed: int = 7) -> Path:
-    """Write what five people would film of three exercises, as if with a phone. Taught in notebook 07.
+    """Write what five people would film of three exercises and of nothing, as if with a phone. Taught in notebook 07.
 
-    Each does each exercise five times for three seconds: `<folder>/<exercise>/<person>_<take>.mp4`. The first four takes are in four
-    places, the fifth is in the first place again, later.
+    Each does each exercise five times for four seconds, and stands five times: `<folder>/<exercise>/<person>_<take>.mp4`. The first
+    four takes are in four places, the fifth is in the first place again, later.
 
     Args:
         folder: to be made; one that is there already is taken as it is.
@@ -51,7 +51,7 @@ def make_phone_videos(folder: Path, seed: int = 7) -> Path:
     folder = Path(folder)
     if not folder.exists():
         with folder_written_beside(folder) as made:
-            for label in EXERCISES[:-1]:  # the last is nobody's exercise: who stands does nothing
+            for label in EXERCISES:
                 for subject, person in enumerate(_PEOPLE, 1):
                     _takes(made / label / person, label, subject, seed)
     return folder
@@ -59,9 +59,8 @@ def make_phone_videos(folder: Path, seed: int = 7) -> Path:
 
 def _takes(beginning: Path, label: str, subject: int, seed: int) -> None:
     beginning.parent.mkdir(parents=True, exist_ok=True)
-    for take in range(1, _TAKES + 1):
-        place, again = (take - 1) % MAX_SCENARIOS + 1, (take - 1) // MAX_SCENARIOS
-        frames = render_video(label, subject, place, seed, (again + 1) * _TAKE)[again * _TAKE :]
+    in_places = [render_video(label, subject, place, seed, _TAKE * (1 + (place == 1))) for place in range(1, MAX_SCENARIOS + 1)]
+    for take, frames in enumerate([*(frames[:_TAKE] for frames in in_places), in_places[0][_TAKE:]], 1):
         write_video(beginning.with_name(f"{beginning.name}_{take}.mp4"), frames, FPS, "mp4v")
 
 
