@@ -1,12 +1,13 @@
 """Several videos as one long video, of which is known when it shows what."""
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
-from dn3dlib.data.segments import Segment, merged
+from dn3dlib.data.segments import Segment
 from dn3dlib.data.video import header, iter_frames, write_frames
 from dn3dlib.data.windows import at_rate
 from dn3dlib.errors import ConfigError
@@ -43,5 +44,11 @@ def string_together(parts: Sequence[tuple[Path, str | None]], out: Path, codec: 
                 yield frame
 
     write_frames(out, frames(), rate, codec)
-    bounds = pairwise(accumulate(counts, initial=0))
-    return merged(Segment(start / rate, end / rate, label) for (start, end), (_, label) in zip(bounds, parts, strict=True))
+    ends = [end / rate for end in accumulate(counts)]
+    truth: list[Segment] = []
+    for start, end, (_, label) in zip([0.0, *ends], ends, parts, strict=False):
+        if truth and truth[-1].label == label:
+            truth[-1] = replace(truth[-1], end=end)
+        else:
+            truth.append(Segment(start, end, label))
+    return tuple(truth)

@@ -13,10 +13,11 @@ import numpy as np
 from dn3dlib.config import ClipConfig
 from dn3dlib.data.clips import normalise
 from dn3dlib.data.decode import frame_form
-from dn3dlib.data.segments import Segment, merged
+from dn3dlib.data.segments import Segment
 from dn3dlib.data.video import header, iter_frames
 from dn3dlib.data.windows import Windows, ahead, at_rate, cut_windows
 from dn3dlib.errors import ConfigError, Dn3dError, RunError, VideoError
+from dn3dlib.evaluate.merging import certainties_of, segments_of
 from dn3dlib.evaluate.threshold import threshold_of
 from dn3dlib.metrics import smoothed, softmax
 from dn3dlib.progress import progress_bar, say_beside_bars
@@ -27,7 +28,8 @@ from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
 
 _BATCH = 16  # windows computed at once, or fewer where the run trained on fewer
-_USUAL_RATE = 25.0  # frames/s, where neither run nor video tells one
+USUAL_RATE = 25.0  # frames/s, where neither run nor video tells one
+_LEAST = 2  # spans of a clip: the windows around a cut between two actions see both, and a third one in it, for about so long
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Prediction:
     classes: tuple[str, ...]
     starts: np.ndarray  # int (windows,): number of each window's first frame
     probabilities: np.ndarray  # float64 (windows, classes), smoothed
-    threshold: float | None  # a window whose highest probability is lower shows none of the classes; None: each shows one
+    certainties: np.ndarray  # float64 (windows,), how certain each is of whatever it sees: `merging.certainties_of`
+    threshold: float | None  # a window of a lower certainty shows none of the classes; None: each shows one
     segments: tuple[Segment, ...]  # from the first frame to the last, without gaps
     complete: bool = True  # False: stopped on the way
 
@@ -133,15 +136,15 @@ def predict(
     """Say what a run's best network sees in videos, when, and how certain it is. Taught in notebook 07.
 
     Frames are fitted, stored and normalised as those of the run's data, at its frame rate. A video shorter than two windows
-    gets one segment, from the mean of its windows; else each stretch of time belongs to the window whose middle is nearest.
+    gets one segment, from the mean of its windows; else each moment belongs to the window whose middle is nearest, and no segment
+    is shorter than two windows.
     Memory does not grow with a video's length, but for a row of probabilities for each window.
 
     Args:
         run_dir: the run.
         videos: files of any size, rate, orientation and format that OpenCV reads.
         hop: frames, at the run's rate, between the starts of two windows; None: as in training.
-        threshold: a window whose highest probability is lower shows none of the classes; 0 gives each a class; None: the
-            run's own, chosen on its validation split (`threshold.chosen_threshold`), where there is one.
+        threshold: a window less certain than this shows none of the classes; 0 gives each a class; None: the run's own, chosen on its validation split (`threshold.chosen_threshold`), where there is one.
         device: auto, cpu, gpu:0 …
         show_progress: a bar for each video and how fast it went, and what is to be known, on standard error.
         stop: once it is set, what has been found by then of the video at work comes as the last prediction, not complete.
@@ -186,7 +189,7 @@ def _decoded(predictor: Predictor, videos: list[Path], stop: threading.Event) ->
     for path in videos:
         try:
             info = header(path)
-            fps = info.fps or predictor.rate or _USUAL_RATE
+            fps = info.fps or predictor.rate or USUAL_RATE
             yield _Opened(path, fps, info.frames_in_header)
             count = 0
 
@@ -200,7 +203,8 @@ def _decoded(predictor: Predictor, videos: list[Path], stop: threading.Event) ->
 
             frames = at_rate(timed(), predictor.rate or fps, 1 / fps)
             yield from cut_windows(frames, run.storage, run.clip, predictor.hop, predictor.batch_size, run.train.seed)
-            yield _Ended(count)
+            if not stop.is_set():
+                yield _Ended(count)
         except VideoError as error:
             yield error
         if stop.is_set():
@@ -209,13 +213,14 @@ def _decoded(predictor: Predictor, videos: list[Path], stop: threading.Event) ->
 
 def _one(predictor: Predictor, opened: _Opened, items: Iterator, show: bool, stop: threading.Event) -> Prediction | None:
     """The prediction of the video whose windows come next; None where it was stopped before the first."""
-    started, rows, starts, numbers, frames = time.perf_counter(), [], [], [], 0
-    with progress_bar(total=opened.promised or None, desc=f"{opened.video.name} on {predictor.device}", unit="frame", show=show, leave=False) as bar:
+    started, rows, starts, numbers, frames, complete = time.perf_counter(), [], [], [], 0, False
+    with progress_bar(total=opened.promised or None, desc=f"{opened.video.name} on {predictor.device}", unit="frame", show=show) as bar:
         for item in items:
             if isinstance(item, VideoError):
                 raise item
             if isinstance(item, _Ended):
-                frames = item.frames
+                frames, complete = item.frames, True
+                bar.update(frames - bar.n)
                 break
             if stop.is_set():
                 break
@@ -225,13 +230,13 @@ def _one(predictor: Predictor, opened: _Opened, items: Iterator, show: bool, sto
             bar.update(int(item.numbers[-1]) - bar.n)
     rate = predictor.rate or opened.fps
     if not rows:
-        if stop.is_set():
+        if not complete:
             return None
         raise _too_short(opened, frames, predictor.run.clip, rate)
-    span, complete = predictor.run.clip.span, not stop.is_set()
     starts = np.concatenate(starts)
-    reached = round((starts[-1] + span) / rate * opened.fps)
-    prediction = _prediction(predictor, opened, frames if complete else reached, starts, np.concatenate(numbers), np.concatenate(rows), complete)
+    if not complete:  # up to the end of the last window
+        frames = round((starts[-1] + predictor.run.clip.span) / rate * opened.fps)
+    prediction = _prediction(predictor, opened, frames, starts, np.concatenate(numbers), np.concatenate(rows), complete)
     if show:
         seconds, played = time.perf_counter() - started, prediction.segments[-1].end
         say_beside_bars(f"{opened.video}: {played:.1f} s of video in {seconds:.1f} s, {played / seconds:.1f} times as fast as it plays")
@@ -240,22 +245,15 @@ def _one(predictor: Predictor, opened: _Opened, items: Iterator, show: bool, sto
 
 def _prediction(predictor: Predictor, opened: _Opened, frames: int, starts, numbers, rows, complete: bool) -> Prediction:
     run, rate = predictor.run, predictor.rate or opened.fps
-    probabilities = smoothed(rows, starts, run.clip.span)
-    duration = frames / opened.fps
-    if complete and duration * rate < 2 * run.clip.span:
-        bounds, of_segments = np.array([0, duration]), probabilities.mean(axis=0, keepdims=True)
+    span, duration = run.clip.span, frames / opened.fps
+    probabilities, certainties = smoothed(rows, starts, span), certainties_of(rows, starts, span)
+    if complete and duration * rate < 2 * span:
+        bounds, of_segments = np.array([0, duration]), (probabilities.mean(axis=0, keepdims=True), certainties.mean(keepdims=True))
     else:
-        middles = (starts + run.clip.span / 2) / rate
-        bounds, of_segments = np.array([0, *(middles[1:] + middles[:-1]) / 2, duration]), probabilities
-    segments = segments_of(of_segments, bounds, run.classes, predictor.threshold)
-    return Prediction(opened.video, opened.fps, frames, run.classes, numbers, probabilities, predictor.threshold, segments, complete)
-
-
-def segments_of(probabilities: np.ndarray, bounds: np.ndarray, classes: tuple[str, ...], threshold: float | None) -> tuple[Segment, ...]:
-    """Segments from the probabilities (n, classes) of stretches of time that begin and end at `bounds`, (n + 1,) in seconds."""
-    best = probabilities.max(axis=1)
-    labels = [classes[place] if threshold is None or high >= threshold else None for place, high in zip(probabilities.argmax(axis=1), best, strict=True)]
-    return merged(Segment(*map(float, row[:2]), *row[2:]) for row in zip(bounds[:-1], bounds[1:], labels, map(float, best), strict=True))
+        middles = (starts + span / 2) / rate
+        bounds, of_segments = np.array([0, *(middles[1:] + middles[:-1]) / 2, duration]), (probabilities, certainties)
+    segments = segments_of(*of_segments, bounds, run.classes, predictor.threshold, _LEAST * span / rate)
+    return Prediction(opened.video, opened.fps, frames, run.classes, numbers, probabilities, certainties, predictor.threshold, segments, complete)
 
 
 def _too_short(opened: _Opened, frames: int, clip: ClipConfig, rate: float) -> VideoError:

@@ -1,12 +1,12 @@
 """From which probability on a prediction is believed: below it the answer is "none of these". Chosen on validation."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
 from dn3dlib.data.clips import plan_evaluation
 from dn3dlib.errors import DataError, Dn3dError
+from dn3dlib.evaluate.merging import certainties_of
 from dn3dlib.files import read_json, write_json
 from dn3dlib.metrics import smoothed, softmax
 from dn3dlib.train.runs import BEST, Run
@@ -16,22 +16,22 @@ THRESHOLD = "threshold.json"
 KEPT = 0.95  # share of the rightly classified windows that the threshold lets through
 
 
-def chosen_threshold(probabilities: np.ndarray, labels: np.ndarray, kept: float = KEPT) -> float | None:
+def chosen_threshold(certainties: np.ndarray, right: np.ndarray, kept: float = KEPT) -> float | None:
     """The highest threshold that keeps so many of the rightly classified. Taught in notebook 07.
 
     Args:
-        probabilities: (n, classes).
-        labels: int (n,), the true classes.
-        kept: share of the rightly classified whose highest probability is to reach the threshold.
+        certainties: (n,), how certain the network is of each of n windows.
+        right: bool (n,), whether it is right.
+        kept: share of the rightly classified whose certainty is to reach the threshold.
 
     Returns:
-        A probability; None where nothing is rightly classified.
+        A certainty; None where nothing is rightly classified.
 
     Source: the highest softmax probability as a sign of what the network does not know: Hendrycks & Gimpel 2017, A Baseline for
     Detecting Misclassified and Out-of-Distribution Examples in Neural Networks.
     """
-    right = probabilities.max(axis=1)[probabilities.argmax(axis=1) == labels]
-    return float(np.quantile(right, 1 - kept, method="lower")) if len(right) else None
+    known = certainties[right]
+    return float(np.quantile(known, 1 - kept, method="lower")) if len(known) else None
 
 
 def threshold_of(run: Run, step, batch_size: int) -> tuple[float | None, str]:
@@ -70,9 +70,11 @@ def _choose(run: Run, step, batch_size: int) -> tuple[float | None, int]:
     plan = plan_evaluation(data, run.clip, "validation", run.train.seed)
     raw = softmax(predict_logits(step, data, plan, run.clip, batch_size))
     firsts = plan.frames.min(axis=1)
-    probabilities = np.empty_like(raw)
-    for sequence in np.unique(plan.sequence):  # as `predict` smooths a video's windows
-        rows = plan.sequence == sequence
-        probabilities[rows] = smoothed(raw[rows], firsts[rows], run.clip.span)
     labels = np.array([data.classes.index(data.sequences[place].label) for place in plan.sequence])
-    return chosen_threshold(probabilities, labels), len(plan)
+    certainties, right = np.empty(len(plan)), np.empty(len(plan), bool)
+    for sequence in np.unique(plan.sequence):  # each as `predict` takes a video
+        rows = plan.sequence == sequence
+        of_windows = raw[rows], firsts[rows], run.clip.span
+        certainties[rows] = certainties_of(*of_windows)
+        right[rows] = smoothed(*of_windows).argmax(axis=1) == labels[rows]
+    return chosen_threshold(certainties, right), len(plan)
