@@ -24,6 +24,7 @@ from dn3dlib.train.replicas import different_seeds, replica_batches
 from dn3dlib.train.runs import Run
 from dn3dlib.train.steps import make_optimizer, make_train_step
 from dn3dlib.train.strategy import choose_strategy
+from dn3dlib.train.tuning import freeze
 
 SHAPE = (4, 32, 32, 1)
 MODEL = ModelConfig(growth_rate=2, depth=7, blocks=2, dropout=0.0)
@@ -35,6 +36,7 @@ def trained(strategy, config: TrainConfig, sizes: list[int], model: ModelConfig 
     keras.utils.set_random_seed(1)
     with strategy.scope():
         network = build_model(model, SHAPE, 6)
+        freeze(network, config.freeze, "a run")
         optimizer = make_optimizer(0.01, config, network.trainable_variables)
     step = make_train_step(network, optimizer, strategy, config, SHAPE)
     rng, sums, replicas = np.random.default_rng(0), [], strategy.num_replicas_in_sync
@@ -60,9 +62,10 @@ def differences(one, several) -> dict:
     """How far several replicas are from one: weights after two steps of such sizes, sums, and the losses of twenty steps."""
     found = {}
     recompute = dataclasses.replace(SYNCHRONISED, recompute=True)
-    for config, sizes in ((SYNCHRONISED, [16, 16]), (SYNCHRONISED, [7, 1]), (recompute, [16, 1])):
+    frozen = [dataclasses.replace(SYNCHRONISED, freeze=last) for last in ("block1", "body")]
+    for config, sizes in ((SYNCHRONISED, [16, 16]), (SYNCHRONISED, [7, 1]), (recompute, [16, 1]), *((config, [7, 1]) for config in frozen)):
         (network, sums), (other, others) = (trained(strategy, config, sizes) for strategy in (one, several))
-        found[f"{sizes}{' recompute' if config.recompute else ''}"] = [farthest(network, other), float(np.abs(sums - others).max())]
+        found[f"{sizes} {config.freeze}{' recompute' if config.recompute else ''}"] = [farthest(network, other), float(np.abs(sums - others).max())]
     (_, sums), (_, others) = (trained(strategy, SYNCHRONISED, [16] * 20) for strategy in (one, several))
     return found | {"losses of twenty": (np.abs(sums - others)[:, 0] / 16).tolist(), "first": float(sums[0, 0] / 16), "last": float(sums[-1, 0] / 16)}
 

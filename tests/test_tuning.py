@@ -94,8 +94,8 @@ def test_the_same_classes_keep_their_head(prepared, trained, tiny, tmp_path):
 def test_weights_of_another_form_are_refused_with_the_layer(go, tiny):
     with pytest.raises(RunError, match=r"do not fit this network: stem_conv is \[\(7, 7, 7, 1, 4\)\] there, but \[\(7, 7, 7, 1, 8\)\] here"):
         go("wider", model=dataclasses.replace(tiny.model, growth_rate=4))
-    with pytest.raises(RunError, match=r"block1_layer2_bottleneck_bn is not there there|block1_layer\d\w* is not there"):
-        go("deeper", model=dataclasses.replace(tiny.model, depth=20))
+    with pytest.raises(RunError, match=r"block1_layer1_bn is .* there, but .* here|bottleneck_bn is .* there, but missing here"):
+        go("plain", model=dataclasses.replace(tiny.model, bottleneck=False, compression=1.0))
 
 
 def test_another_normalisation_is_told_of(hands, trained, tiny, tmp_path):

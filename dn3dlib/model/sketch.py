@@ -121,7 +121,7 @@ def _read_off(layer) -> Layer:
         kind=type(layer).__name__,
         reads=tuple(tensor._keras_history.operation.name for tensor in (inputs if isinstance(inputs, list) else [inputs])),
         shape=tuple(layer.output.shape[1:]),
-        weights=tuple(tuple(variable.shape) for variable in layer.trainable_variables),
+        weights=tuple(tuple(variable.shape) for variable in layer.weights[:2]),  # frozen ones too; running statistics come after them
         size=tuple(getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", (1, 1, 1))),
         strides=tuple(getattr(layer, "strides", (1, 1, 1))),
     )

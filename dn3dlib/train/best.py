@@ -29,5 +29,6 @@ def load_best(run: Run) -> keras.Model:
         network = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zip, JSON, HDF5 and Keras each have their own; to the user they are one
         raise RunError(f"The network {path} is damaged ({type(error).__name__}): train again.") from error
-    network.trainable = True  # or what its training froze would look as if it had no parameters
+    for layer in network.layers:  # or what its training froze would look as if it learned nothing
+        layer.trainable = True
     return network

@@ -83,7 +83,7 @@ def _pairs(source: Run, old: keras.Model, new: keras.Model, whole: bool) -> list
     forms = [{layer.name: [tuple(w.shape) for w in layer.weights] for layer in n.layers if layer.weights} for n in (old, new)]
     names = [name for name in dict.fromkeys((*forms[0], *forms[1])) if whole or name != _HEAD]
     for name in names:
-        one, other = (form.get(name, "not there") for form in forms)
+        one, other = (form.get(name, "missing") for form in forms)
         if one != other:
             raise RunError(
                 f"The weights of {source.path} do not fit this network: {name} is {one} there, but {other} here. "
