@@ -40,12 +40,12 @@ class _QuietFinder(importlib.abc.MetaPathFinder):
             return None
         others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
         if spec := next(filter(None, others), None):
-            spec.loader.exec_module = _standard_error_closed()(spec.loader.exec_module)
+            spec.loader.exec_module = standard_error_closed()(spec.loader.exec_module)
         return spec
 
 
 @contextmanager
-def _standard_error_closed() -> Iterator[None]:
+def standard_error_closed() -> Iterator[None]:
     """Send file descriptor 2 to nowhere: the notes do not pass through `sys.stderr`. Imports in several threads share it."""
     with _LOCK:
         sys.stderr.flush()

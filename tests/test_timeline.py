@@ -3,30 +3,27 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dn3dlib.data.segments import Segment
 from dn3dlib.data.video import write_video
 from dn3dlib.errors import ConfigError
+from dn3dlib.evaluate.predict import Prediction
 from dn3dlib.show import explorer
 from dn3dlib.show.players import MAX_BYTES, play
-from dn3dlib.show.timeline import clickable_timeline, name_of, segment_choice, timeline
+from dn3dlib.show.timeline import clickable_timeline, segment_choice, timeline
 
 CLASSES = ("boxing", "running", "walking")
 FPS = 25.0
 
 
-def segment(start: float, end: float, label: str | None, certainty: float = 0.9) -> SimpleNamespace:
-    return SimpleNamespace(start=start, end=end, label=label, certainty=certainty)
+def prediction(*segments: Segment, frames: int = 200, classes=CLASSES, video=Path("long.avi")) -> Prediction:
+    return Prediction(video, FPS, frames, classes, np.zeros(0, int), np.zeros((0, len(classes))), None, segments)
 
 
-def prediction(*segments, frames: int = 200, classes=CLASSES, video=Path("long.avi"), fps: float = FPS) -> SimpleNamespace:
-    return SimpleNamespace(video=video, fps=fps, frames=frames, classes=classes, segments=segments)
-
-
-FOUND = (segment(0, 3, "boxing", 1.0), segment(3, 4, None, 0.25), segment(4, 8, "walking", 0.5))
+FOUND = (Segment(0, 3, "boxing", 1.0), Segment(3, 4, None, 0.25), Segment(4, 8, "walking", 0.5))
 
 
 def parts(svg: str) -> dict[str, ElementTree.Element]:
@@ -63,7 +60,7 @@ def test_a_segment_says_in_words_what_it_is():
 
 
 def test_the_truth_stands_above_with_the_same_colours_and_is_not_chosen():
-    true = (segment(0, 4, "boxing"), segment(4, 8, "falling"))
+    true = (Segment(0, 4, "boxing"), Segment(4, 8, "falling"))
     svg = clickable_timeline(prediction(*FOUND), true)
     assert len(parts(svg)) == len(FOUND)
     titles = {title.text: group for group in ElementTree.fromstring(svg).iter() for title in group if title.tag.endswith("title")}
@@ -76,7 +73,7 @@ def test_the_truth_stands_above_with_the_same_colours_and_is_not_chosen():
 
 def test_of_many_classes_each_has_its_own_pair_of_colour_and_hatching():
     classes = tuple(f"class {n}" for n in range(40))
-    found = [segment(n, n + 1, name) for n, name in enumerate(classes)]
+    found = [Segment(n, n + 1, name) for n, name in enumerate(classes)]
     svg = clickable_timeline(prediction(*found, frames=1000, classes=classes))
     patterns = re.findall(r"<pattern [^>]*id='class\d+'[^>]*>(.+?)</pattern>", svg)
     assert len(patterns) == len(set(patterns)) == 40
@@ -84,13 +81,13 @@ def test_of_many_classes_each_has_its_own_pair_of_colour_and_hatching():
 
 
 def test_names_that_mean_something_in_html_stay_names():
-    svg = clickable_timeline(prediction(segment(0, 8, "<b>&'"), classes=("<b>&'",)), [segment(0, 8, "<b>&'")])
+    svg = clickable_timeline(prediction(Segment(0, 8, "<b>&'"), classes=("<b>&'",)), [Segment(0, 8, "<b>&'")])
     assert list(parts(svg)) == ["<b>&' 0.00–8.00 s"]
 
 
 @pytest.mark.parametrize("seconds", [0.4, 8, 59, 3600, 50_000])
 def test_the_axis_has_a_few_numbers_at_any_length(seconds):
-    svg = clickable_timeline(prediction(segment(0, seconds, "boxing"), frames=round(seconds * FPS)))
+    svg = clickable_timeline(prediction(Segment(0, seconds, "boxing"), frames=round(seconds * FPS)))
     root = ElementTree.fromstring(svg)
     numbers = [text.text for text in root.iter() if text.tag.endswith("text") and re.fullmatch(r"[\d.]+", text.text) and "." not in text.text]
     assert 1 <= len(numbers) <= 13 and numbers[0] == "0"
@@ -122,11 +119,11 @@ def test_it_begins_in_the_least_certain_segment_and_plays_what_is_chosen(video):
         assert player.value == play(frames, fps, segment_choice(found)).data
         assert len(frames) / fps == pytest.approx(found.end - found.start, abs=1 / fps), "the tempo stays"
         assert abs(int(frames[0].mean()) - found.start * FPS / 2) <= 1, "it begins where the segment does"
-        assert name_of(found) in drawing.words
+        assert found.name in drawing.words
 
 
 def test_of_a_long_segment_its_beginning_plays_and_it_is_said(video):
-    long = segment(1, 20, "running")
+    long = Segment(1, 20, "running")
     player, drawing = inner(explorer.timeline_explorer(prediction(long, frames=500, video=video)))
     assert drawing.words.endswith("its first 8 seconds play") and len(player.value) <= MAX_BYTES
     frames, fps = explorer.segment_frames(video, FPS, long)
@@ -136,7 +133,7 @@ def test_of_a_long_segment_its_beginning_plays_and_it_is_said(video):
 def test_a_wide_video_is_made_small(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (50, 60, 80), dtype=np.uint8).repeat(12, 1).repeat(12, 2)
     write_video(tmp_path / "wide.avi", noise, FPS)
-    wide = segment(0, 2, "running")
+    wide = Segment(0, 2, "running")
     frames, _ = explorer.segment_frames(tmp_path / "wide.avi", FPS, wide)
     assert frames.shape[1:] == (240, 320, 3)
 

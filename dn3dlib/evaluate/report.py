@@ -66,7 +66,7 @@ def evaluate(
     run = Run.open(run_dir)
     clip = _asked_clip(run.clip, views, hop, controls)
     data = run.open_data(data_dir)
-    _check_fits(run, data)
+    check_fits(run, data)
     plans = evaluation_plans(data, clip, split, run.train.seed, views, controls)
     check_use_can_be_noted(run.path)
     probabilities = _probabilities(run, data, split, list(plans.values()), batch_size or run.train.batch_size, device, show_progress)
@@ -107,7 +107,8 @@ def _probabilities(run: Run, data: DataSet, split: str, plans: list, batch_size:
     return [computed[rows] for rows in places]
 
 
-def _check_fits(run: Run, data: DataSet) -> None:
+def check_fits(run: Run, data: DataSet) -> None:
+    """Raise RunError where a data set's frames or classes are not those of a run."""
     if data.storage.frame_shape != run.storage.frame_shape:
         raise RunError(
             f"The run {run.path} reads frames of {_size(run.storage)}, but {data.path} holds {_size(data.storage)}: prepare the "

@@ -13,8 +13,10 @@ from ipywidgets import HTML, HBox, IntSlider, Layout, SelectionSlider, VBox
 
 from dn3dlib.config import nearest
 from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.segments import Segment
 from dn3dlib.data.video import header, iter_frames
 from dn3dlib.errors import ConfigError
+from dn3dlib.evaluate.predict import Prediction
 from dn3dlib.show import drawings, timeline
 from dn3dlib.show.controls import Clickable, answer_to, image_html, opened
 from dn3dlib.show.figures import ACCENT
@@ -129,7 +131,7 @@ def embedding_explorer(points: np.ndarray, sequences: list, shares: np.ndarray, 
     return _choosing(drawings.plane(points, sequences, shares), sequences[chosen].id, shown)
 
 
-def timeline_explorer(prediction, truth: Sequence = ()) -> VBox:
+def timeline_explorer(prediction: Prediction, truth: Sequence[Segment] = ()) -> VBox:
     """A widget: a player, and below it the timeline of a video; choose a segment, by click or by keyboard, and it plays. Taught in notebook 07.
 
     It begins in the segment of least certainty. Of a segment longer than _MOST_SECONDS its beginning plays.
@@ -159,13 +161,13 @@ def timeline_explorer(prediction, truth: Sequence = ()) -> VBox:
     return _choosing(timeline.clickable_timeline(prediction, truth), timeline.segment_choice(first), shown, above=True)
 
 
-def segment_frames(video: Path, fps: float, segment) -> tuple[np.ndarray, float]:
+def segment_frames(video: Path, fps: float, segment: Segment) -> tuple[np.ndarray, float]:
     """What a player shows of a segment: its frames, uint8 (frames, height, width, 3), and how many of them make a second. Taught in notebook 07.
 
     Args:
         video: the file.
         fps: its own frames in a second; of more than _MOST_FPS some are left out, the tempo stays.
-        segment: with `start` and `end` in seconds.
+        segment: of that video.
     """
     start = round(segment.start * fps)
     stop = max(start + 1, round(min(segment.end, segment.start + _MOST_SECONDS) * fps))

@@ -3,11 +3,12 @@
 import html
 from collections.abc import Sequence
 
+from dn3dlib.data.segments import NONE, Segment
+from dn3dlib.evaluate.predict import Prediction
 from dn3dlib.show.drawings import card, part
 from dn3dlib.show.figures import COLOURS, GREY
 from dn3dlib.show.svg import Drawing, element, hatched, text
 
-NONE = "none of these"  # in the place of a class, where no class is sure enough
 _LEFT, _WIDE, _RIGHT = 62, 780, 32  # pixels: names of the rows, the whole video, room for the last tick's number
 _TRUTH, _BAR, _GAP = 16, 46, 20  # pixels: heights of a true segment, of one found with certainty 1, and between the rows
 _LETTER = 7  # pixels of a letter below a bar
@@ -21,25 +22,25 @@ _SIGNS = tuple(
 _NONE_SIGN = f"<path d='M0 6L6 0' stroke='{GREY}' stroke-width='1.5'/>"
 
 
-def timeline(prediction, truth: Sequence = ()) -> Drawing:
+def timeline(prediction: Prediction, truth: Sequence[Segment] = ()) -> Drawing:
     """The segments that were found in a video, as bars over its seconds; the higher a bar, the more certain. Taught in notebook 07.
 
     Args:
         prediction: of `evaluate.predict.predict`; its `classes`, `segments`, `frames` and `fps` are drawn.
-        truth: the true segments, drawn above where they are known; each with `start` and `end` in seconds and `label`.
+        truth: the true segments, drawn above where they are known.
 
     Returns:
         A drawing of one row for the truth and one for what was found; colour and hatching say the class.
     """
-    told = [f"{name_of(segment)} {segment.start:.1f} to {segment.end:.1f} s" for segment in prediction.segments[:12]]
+    told = [f"{segment.name} {segment.start:.1f} to {segment.end:.1f} s" for segment in prediction.segments[:12]]
     more = "" if len(prediction.segments) <= 12 else f" and {len(prediction.segments) - 12} more"
     return Drawing(clickable_timeline(prediction, truth), f"timeline of {prediction.frames / prediction.fps:.1f} s: {', '.join(told)}{more}")
 
 
-def clickable_timeline(prediction, truth: Sequence = ()) -> str:
+def clickable_timeline(prediction: Prediction, truth: Sequence[Segment] = ()) -> str:
     """The same as SVG for `controls.Clickable`, a part to choose for each segment found, named by `segment_choice`."""
     seconds = prediction.frames / prediction.fps
-    names = [*prediction.classes, *sorted({name_of(s) for s in truth} - {*prediction.classes, NONE})]
+    names = [*prediction.classes, *sorted({s.name for s in truth} - {*prediction.classes, NONE})]
     styles = {name: place for place, name in enumerate(names)}
     top = 10
     parts = [hatched("none", "white", _NONE_SIGN), *map(_pattern, range(len(names)))]
@@ -54,45 +55,40 @@ def clickable_timeline(prediction, truth: Sequence = ()) -> str:
     return card(_LEFT + _WIDE + _RIGHT, height, words, parts + legend)
 
 
-def segment_choice(segment) -> str:
+def segment_choice(segment: Segment) -> str:
     """The name by which a segment of a timeline is chosen."""
-    return f"{name_of(segment)} {segment.start:.2f}–{segment.end:.2f} s"
+    return f"{segment.name} {segment.start:.2f}–{segment.end:.2f} s"
 
 
-def name_of(segment) -> str:
-    """A segment's class, or NONE."""
-    return segment.label or NONE
-
-
-def _found_segment(segment, seconds: float, top: int, styles: dict[str, int]) -> str:
+def _found_segment(segment: Segment, seconds: float, top: int, styles: dict[str, int]) -> str:
     """A part to choose: a track as high as certainty 1, the bar in it, and below it class and certainty where they fit."""
     x, width = _place(segment, seconds)
     high = max(1.0, _BAR * min(segment.certainty, 1.0))
     inner = element("rect", x=x, y=top, width=width, height=_BAR, fill=_TRACK)
     inner += element("rect", x=x, y=top + _BAR - high, width=width, height=high, fill=_fill(segment, styles), stroke="none")
-    for line, words in enumerate((name_of(segment), f"{segment.certainty:.2f}")):
+    for line, words in enumerate((segment.name, f"{segment.certainty:.2f}")):
         if len(words) * _LETTER <= width:
             inner += text(words, x + width / 2, top + _BAR + 15 + 15 * line, 12, stroke="none")
-    words = f"{name_of(segment)}, from {segment.start:.1f} to {segment.end:.1f} seconds, certainty {segment.certainty:.2f}"
+    words = f"{segment.name}, from {segment.start:.1f} to {segment.end:.1f} seconds, certainty {segment.certainty:.2f}"
     return part(segment_choice(segment), words, inner)
 
 
-def _true_segment(segment, seconds: float, top: int, styles: dict[str, int]) -> str:
+def _true_segment(segment: Segment, seconds: float, top: int, styles: dict[str, int]) -> str:
     x, width = _place(segment, seconds)
     bar = element("rect", x=x, y=top, width=width, height=_TRUTH, fill=_fill(segment, styles))
-    name = name_of(segment)
+    name = segment.name
     told = element("title", html.escape(f"true: {name}, from {segment.start:.1f} to {segment.end:.1f} seconds"))
     below = text(name, x + width / 2, top + _TRUTH + 13, 12) if len(name) * _LETTER <= width else ""
     return element("g", told + bar + below)
 
 
-def _place(segment, seconds: float) -> tuple[float, float]:
+def _place(segment: Segment, seconds: float) -> tuple[float, float]:
     """Left edge and width of a segment, in pixels; a little room parts it from the next."""
     x = _LEFT + _WIDE * segment.start / seconds
     return x, max(1.5, _WIDE * (segment.end - segment.start) / seconds - 1.5)
 
 
-def _fill(segment, styles: dict[str, int]) -> str:
+def _fill(segment: Segment, styles: dict[str, int]) -> str:
     return f"url(#class{styles[segment.label]})" if segment.label else "url(#none)"
 
 
