@@ -20,7 +20,7 @@ FPS = 25.0
 
 
 def prediction(*segments: Segment, frames: int = 200, classes=CLASSES, video=Path("long.avi")) -> Prediction:
-    return Prediction(video, FPS, frames, classes, np.zeros(0, int), np.zeros((0, len(classes))), None, segments)
+    return Prediction(video, FPS, frames, classes, np.zeros(0, int), np.zeros((0, len(classes))), np.zeros(0), None, segments)
 
 
 FOUND = (Segment(0, 3, "boxing", 1.0), Segment(3, 4, None, 0.25), Segment(4, 8, "walking", 0.5))

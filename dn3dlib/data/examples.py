@@ -9,6 +9,7 @@ from dn3dlib.data.acting import EXERCISES, FPS, MAX_SCENARIOS, render_video
 from dn3dlib.data.merl import CLASSES as MERL_CLASSES
 from dn3dlib.data.video import write_video
 from dn3dlib.files import folder_written_beside
+from dn3dlib.progress import progress_bar
 
 _ACTIONS = ("boxing", "handwaving", "walking")
 _PEOPLE, _TAKE = ("anna", "ben", "cleo", "dev", "eda"), 100  # who exercises, frames of a take
@@ -51,9 +52,9 @@ def make_phone_videos(folder: Path, seed: int = 7) -> Path:
     folder = Path(folder)
     if not folder.exists():
         with folder_written_beside(folder) as made:
-            for label in EXERCISES:
-                for subject, person in enumerate(_PEOPLE, 1):
-                    _takes(made / label / person, label, subject, seed)
+            everybody = [(label, subject, person) for label in EXERCISES for subject, person in enumerate(_PEOPLE, 1)]
+            for label, subject, person in progress_bar(everybody, desc="drawing", unit="person"):
+                _takes(made / label / person, label, subject, seed)
     return folder
 
 
