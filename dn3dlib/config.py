@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dn3dlib.errors import ConfigError
 
 NORMALISATIONS = ("none", "divide_255", "divide_256", "std", "std_frame", "motion")
+FOLLOWS = ("none", "motion")
 CONTROLS = ("shuffled", "reversed", "frozen")  # orders of a clip's frames that leave the pictures and take or turn the motion
 
 
@@ -60,6 +61,7 @@ class StorageConfig:
     encoding: str = "jpeg"  # jpeg: small; png: lossless
     quality: int = 95  # of jpeg, 1 to 100
     short_side: int = 0  # pixels; instead of height and width: the longer side follows the first video's aspect ratio
+    follow: str = "none"  # none, or motion: a box of the stored aspect ratio that follows who moves, the whole picture where nobody does
     region: tuple = ()  # part of the video that is kept: left, top, right, bottom, in pixels, or as shares up to 1
 
     def __post_init__(self):
@@ -76,6 +78,7 @@ class StorageConfig:
                 "encoding": _one_of(self.encoding, ("jpeg", "png")),
                 "quality": (1 <= self.quality <= 100, "from 1 to 100"),
                 "short_side": (self.short_side == 0 or 8 <= self.short_side <= 4096, "0 (off), or from 8 to 4096"),
+                "follow": _one_of(self.follow, FOLLOWS),
                 "region": (_is_region(self.region), "empty or left, top, right, bottom, as in [40,0,600,400] or [0.1,0,0.9,1]"),
             },
         )

@@ -98,6 +98,14 @@ def test_weights_of_another_form_are_refused_with_the_layer(go, tiny):
         go("plain", model=dataclasses.replace(tiny.model, bottleneck=False, compression=1.0))
 
 
+def test_people_whom_the_first_run_knows_are_told_of(prepared, trained, tiny, tmp_path):
+    known = Run.open(trained).data["train_subjects"][0]
+    config = dataclasses.replace(tiny.train, epochs=1)
+    train(prepared, tmp_path / "run", tiny.clip, tiny.model, config, init_from=trained, protocol=f"loso:{known}", **HERE)
+    said = json.loads((tmp_path / "run" / "environment.json").read_text())["start"]
+    assert f"they were trained on {known}, on whom they are to be tested here" in said
+
+
 def test_another_normalisation_is_told_of(hands, trained, tiny, tmp_path):
     clip = dataclasses.replace(tiny.clip, normalisation="motion")
     train(hands, tmp_path / "run", clip, tiny.model, dataclasses.replace(tiny.train, epochs=1), init_from=trained, **HERE)

@@ -11,6 +11,7 @@ from dn3dlib.cli.shell import (
     DEVICE,
     EPOCHS,
     FRAMES,
+    INIT_FROM,
     INTERRUPTED,
     JSON,
     PRECISION,
@@ -36,6 +37,7 @@ def crossval(
     seed: SEED = None,
     precision: PRECISION = None,
     settings: SETTINGS = None,
+    init_from: INIT_FROM = None,
     device: DEVICE = "auto",
     as_json: JSON = False,
 ) -> None:
@@ -48,7 +50,8 @@ def crossval(
     given = given_settings(settings, epochs=epochs, batch_size=batch_size, frames=frames, seed=seed, precision=precision)
     _, configs = chosen_configs(DataSet.open(data), preset, given)
     number = None if folds == "loso" else int(folds)
-    result = cross_validate(data, out, configs["clip"], configs["model"], configs["train"], number, device=device)
+    options = {"init_from": init_from, "device": device}
+    result = cross_validate(data, out, configs["clip"], configs["model"], configs["train"], number, **options)
     show(as_json, result, lambda: _describe(out, result))
     if len(result["folds"]) < result["of_folds"]:
         raise typer.Exit(INTERRUPTED)

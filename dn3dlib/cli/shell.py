@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,6 +38,7 @@ BATCH_SIZE = Annotated[int | None, typer.Option(help="train.batch_size")]
 FRAMES = Annotated[int | None, typer.Option(help="clip.frames")]
 SEED = Annotated[int | None, typer.Option(help="train.seed")]
 PRECISION = Annotated[str | None, typer.Option(help="train.precision: float32, bfloat16, float16 (GPU), or auto: the fastest here.")]
+INIT_FROM = Annotated[Path | None, typer.Option(help="Start from the best weights of this run; the head is new where the classes are other ones.")]
 INTERRUPTED = 130
 
 

@@ -34,7 +34,7 @@ class Decoded:
 
 def frame_form(storage: StorageConfig) -> dict:
     """The form of stored frames, as `video.iter_frames` takes it."""
-    return {name: getattr(storage, name) for name in ("height", "width", "channels", "fit", "region")}
+    return {name: getattr(storage, name) for name in ("height", "width", "channels", "fit", "region", "follow")}
 
 
 def decode_all(

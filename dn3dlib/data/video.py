@@ -14,8 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dn3dlib.config import FOLLOWS
 from dn3dlib.data.fitting import as_asked, cut_out
 from dn3dlib.data.judgement import VideoInfo, check_whole, is_cut_off
+from dn3dlib.data.person import REACH, Box, cut_box, follow_motion
 from dn3dlib.errors import ConfigError, VideoError
 
 # FFmpeg and OpenCV tell standard error of every damaged frame; the user gets one sentence from here instead.
@@ -66,9 +68,10 @@ def read_frames(
     channels: int = 3,
     fit: str = "stretch",
     region: tuple[float, ...] = (),
+    follow: str = "none",
 ) -> np.ndarray:
     """Read frames as `iter_frames` does, into one uint8 array (frames, height, width, channels)."""
-    form = {"height": height, "width": width, "channels": channels, "fit": fit, "region": region}
+    form = {"height": height, "width": width, "channels": channels, "fit": fit, "region": region, "follow": follow}
     return np.stack(list(iter_frames(path, start, stop, **form)))
 
 
@@ -82,19 +85,37 @@ def iter_frames(
     channels: int = 3,
     fit: str = "stretch",
     region: tuple[float, ...] = (),
+    follow: str = "none",
 ) -> Iterator[np.ndarray]:
     """Yield the frames [start, stop) of a video, counted from 0, one by one: memory does not grow with its length.
 
     `stop` None reads to the end. `height` and `width` are in pixels: neither given keeps the original size, one given
     lets the other follow the aspect ratio. `channels` is 3 (RGB) or 1 (grey). `fit` says what happens to another aspect
     ratio: "stretch", "crop" (cut the centre out) or "pad" (black bars). `region` cuts a box out first: left, top, right,
-    bottom, in pixels, or as shares of the picture where none is above 1; all of it where it is empty. Each frame is a
+    bottom, in pixels, or as shares of the picture where none is above 1; all of it where it is empty. `follow` is "none", or
+    "motion": a box around who moves is cut out (`person.follow_motion`), for which height and width must be given. Each frame is a
     fresh uint8 array (height, width, channels). Raises ConfigError for impossible arguments and VideoError for a path
     that is no readable file at once; VideoError in its place where there is no video, it is smaller than `region`, ends
     before `stop`, or, read to the end, is not whole (`judgement` lists the reasons).
     """
-    _check_request(start, stop, height, width, channels, fit)
-    return _frames(_regular_file(path), start, stop, (height, width), channels, fit, region)
+    _check_request(start, stop, height, width, channels, fit, follow)
+    path, size = _regular_file(path), (height, width)
+    if follow == "none":
+        return (as_asked(frame, size, channels, fit) for frame in _pictures(path, start, stop, region))
+    # A box has the aspect ratio of `size`, but for rounding.
+    return (
+        as_asked(cut_box(frame, box), size, channels, "stretch" if box else fit)
+        for frame, box in _followed(path, start, stop, region, height, width)
+    )
+
+
+def iter_boxes(
+    path: str | os.PathLike, start: int = 0, stop: int | None = None, *, height: int, width: int, region: tuple[float, ...] = ()
+) -> Iterator[tuple[np.ndarray, Box | None]]:
+    """Yield what `iter_frames` with `follow="motion"` cuts out, on the frames it cuts from: uint8 (any height, width, 3), RGB, with a box."""
+    _check_request(start, stop, height, width, 3, "stretch", "motion")
+    found = _followed(_regular_file(path), start, stop, region, height, width)
+    return ((as_asked(frame, (None, None), 3, "stretch"), box) for frame, box in found)
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, codec: str = "MJPG") -> None:
@@ -188,14 +209,20 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         capture.release()
 
 
-def _frames(
-    path: Path, start: int, stop: int | None, size: tuple[int | None, int | None], channels: int, fit: str, region: tuple
-) -> Iterator[np.ndarray]:
+def _followed(path: Path, start: int, stop: int | None, region: tuple, height: int, width: int) -> Iterator[tuple[np.ndarray, Box | None]]:
+    """Frames, BGR, and boxes that are those of the whole video."""
+    before = min(start, REACH)
+    found = follow_motion(_pictures(path, start, stop, region, REACH), height, width)
+    return itertools.islice(found, before, None if stop is None else before + stop - start)
+
+
+def _pictures(path: Path, start: int, stop: int | None, region: tuple, reach: int = 0) -> Iterator[np.ndarray]:
+    """The frames from `start` to `stop`, BGR, and up to `reach` more before and after them."""
     with _opened(path) as capture:
         index, shape = 0, None
         # The first failure is the end: behind damage some frames may decode again, but under wrong numbers.
-        while (stop is None or index < stop) and capture.grab():
-            if index >= start:
+        while (stop is None or index < stop + reach) and capture.grab():
+            if index >= start - reach:
                 readable, frame = capture.retrieve()
                 if not readable:
                     break
@@ -203,9 +230,9 @@ def _frames(
                 if frame.shape != shape:
                     message = f"{path} changes its frame size at frame {index}; cut it there into two videos"
                     raise VideoError(message, f"changed size within the file (at frame {index})")
-                yield as_asked(cut_out(frame, region, path), size, channels, fit)
+                yield cut_out(frame, region, path)
             index += 1
-        if index != stop:
+        if stop is None or index < stop:
             check_whole(_info(path, capture, index))
         if index < (stop or start + 1):
             message = f"{path} ended at frame {index} of {stop or start + 1} asked for; ask for frames before {index}"
@@ -245,7 +272,7 @@ def _codec(capture: cv2.VideoCapture) -> str:
     return code.to_bytes(4, "little").decode("ascii", errors="replace").strip("\0 ")
 
 
-def _check_request(start, stop, height, width, channels, fit) -> None:
+def _check_request(start, stop, height, width, channels, fit, follow) -> None:
     if start < 0 or (stop is not None and stop <= start):
         raise ConfigError(f"{start} to {stop} is no range of frames: take 0 <= start < stop, or stop=None")
     for name, pixels in (("height", height), ("width", width)):
@@ -253,6 +280,10 @@ def _check_request(start, stop, height, width, channels, fit) -> None:
             raise ConfigError(f"{name} is {pixels}, but a frame has at least 1 pixel: give 1 or more, or None")
     if channels not in CHANNELS:
         raise ConfigError(f"channels is {channels}, but frames have 1 (grey) or 3 (RGB): choose one of the two")
+    if follow not in FOLLOWS:
+        raise ConfigError(f"follow is {follow!r}, but must be one of {', '.join(FOLLOWS)}")
+    if follow != "none" and (height is None or width is None):
+        raise ConfigError("follow takes a box that changes its size: give height and width, to which it is brought")
     if fit not in FITS:
         raise ConfigError(f"fit is {fit!r}, but frames are fitted by {', '.join(FITS)}: choose one of these")
 

@@ -28,6 +28,7 @@ def crossval(
     config: TrainConfig,
     folds: int | None = None,
     *,
+    init_from: Path | None = None,
     device: str = "auto",
     show_progress: bool = True,
 ) -> dict:
@@ -42,6 +43,7 @@ def crossval(
         clip, model, config: what to train and how, the same in each fold.
         folds: into how many groups the subjects are dealt (`protocols.split_of_each`, `fold:1/5`); None: one for each
             subject, which leaves one subject out at a time.
+        init_from: a run whose weights each fold starts from, as of `train`; it must not know the subjects.
         device: auto, cpu, gpu:0 …
         show_progress: which fold it is, time left and the bars of each training, on standard error.
 
@@ -69,6 +71,7 @@ def crossval(
         "data": {"dataset": data.dataset, "fingerprint": data.as_split_by(f"{FOLD}:1/{of_folds}").fingerprint},
         **{c.prefix: to_dict(c) for c in (clip, model, config)},
         "classes": list(data.classes),
+        "init_from": str(Path(init_from).resolve()) if init_from else None,
     }
     path = Path(out_dir)
     with plain_disk_errors(path), only_one_at(path):
@@ -76,7 +79,8 @@ def crossval(
         for number in range(len(result["folds"]) + 1, of_folds + 1):
             if show_progress:
                 print(_what_comes(data, number, result), file=sys.stderr)
-            row = _fold(data, path, number, of_folds, (clip, model, config), {"device": device, "show_progress": show_progress})
+            options = {"device": device, "show_progress": show_progress}
+            row = _fold(data, path, number, of_folds, (clip, model, config), init_from, options)
             if row is None:
                 break
             rows = [*result["folds"], row]
@@ -120,13 +124,14 @@ def _what_comes(data: DataSet, number: int, result: dict) -> str:
     return f"{sentence}; about {minutes:.0f} minutes left."
 
 
-def _fold(data: DataSet, path: Path, number: int, of_folds: int, configs: tuple, options: dict) -> dict | None:
+def _fold(data: DataSet, path: Path, number: int, of_folds: int, configs: tuple, init_from: Path | None, options: dict) -> dict | None:
     """Train a fold from where it stands, and test it; None where the training was interrupted."""
     run_dir = path / f"fold-{number}-of-{of_folds}"
     if (run_dir / CONFIG).is_file():
         history = resume(run_dir, data.path, strategy="one", **options)
     else:
-        history = train(data.path, run_dir, *configs, protocol=f"{FOLD}:{number}/{of_folds}", strategy="one", **options)
+        start = {"protocol": f"{FOLD}:{number}/{of_folds}", "init_from": init_from, "strategy": "one"}
+        history = train(data.path, run_dir, *configs, **start, **options)
     if len(history) < configs[-1].epochs:
         return None
     report = evaluate(run_dir, data.path, **options)

@@ -92,7 +92,7 @@ def train(
     source = str(Path(init_from).resolve()) if init_from else ""
     notes = {"parameters": learned_numbers(network), "replicas": engine.num_replicas_in_sync}
     if source:
-        notes["start"] = copy_weights(Run.open(init_from), network, data.classes, clip)
+        notes["start"] = copy_weights(Run.open(init_from), network, data, clip)
     freeze(network, config.freeze, source)
     notes["trained_parameters"] = learned_numbers(network)
     run = Run.create(run_dir, data, clip, model, config, source, notes, bool(protocol), is_chief(engine))
@@ -132,7 +132,7 @@ def resume(
     with engine.scope():
         network = build_model(run.model, run.clip_shape, len(run.classes))
     if run.init_from and not any((run.path / CHECKPOINTS).glob("*.index")):
-        copy_weights(Run.open(run.init_from), network, run.classes, run.clip)
+        copy_weights(Run.open(run.init_from), network, data, run.clip)
     freeze(network, run.train.freeze, run.init_from)
     with _held(run, engine):
         return _Training(run, data, network, engine, name, observers, show_progress).go()

@@ -6,6 +6,7 @@ import re
 import keras
 
 from dn3dlib.config import ClipConfig
+from dn3dlib.data.manifest import DataSet
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.train.best import load_best
 from dn3dlib.train.runs import Run
@@ -14,7 +15,7 @@ _HEAD = "logits"  # the layer that gives a number for each class; all before it 
 _PART = re.compile(r"stem|block\d+")  # of the names that `build_model` gives
 
 
-def copy_weights(source: Run, network: keras.Model, classes: tuple[str, ...], clip: ClipConfig) -> str:
+def copy_weights(source: Run, network: keras.Model, data: DataSet, clip: ClipConfig) -> str:
     """Give a new network the best weights of a run; where the classes are other ones, those of the body alone.
 
     Frames may have another size: the network averages over all places before it decides.
@@ -22,24 +23,28 @@ def copy_weights(source: Run, network: keras.Model, classes: tuple[str, ...], cl
     Args:
         source: the run.
         network: of `build_model`; its head keeps its random weights where it stands for other classes.
-        classes: that it stands for, in their order.
-        clip: how its clips are made; another normalisation is told of.
+        data: what it will be trained on.
+        clip: how its clips are made.
 
     Returns:
-        A sentence on what the network starts with.
+        What the network starts with, for whoever reads the run: also another normalisation, and whether the first run has trained on
+        people who are held out here.
 
     Raises:
         RunError: the run has no weights, or they have another form.
     """
     weights = load_best(source)
-    same = source.classes == tuple(classes)
+    same = source.classes == data.classes
     for old, new in _pairs(source, weights, network, whole=same):
         new.set_weights(old.get_weights())
     start = f"The run began with the weights of {source.path.resolve()}"
     if not same:
-        start += f", but with a new head: those stand for {', '.join(source.classes)}, this one for {', '.join(classes)}"
+        start += f", but with a new head: those stand for {', '.join(source.classes)}, this one for {', '.join(data.classes)}"
     if source.clip.normalisation != clip.normalisation:
         start += f"; they know clips of the normalisation {source.clip.normalisation}, not {clip.normalisation}"
+    known = {s.subject for s in data.sequences if s.split != "train"} & set(source.data["train_subjects"])
+    if source.data["dataset"] == data.dataset and known:
+        start += f"; they were trained on {', '.join(sorted(known))}, on whom they are to be tested here: those figures say too little"
     return f"{start}."
 
 
