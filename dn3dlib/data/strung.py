@@ -40,7 +40,8 @@ def string_together(parts: Sequence[tuple[Path, str | None]], out: Path, codec: 
         for place, (path, _) in enumerate(parts):
             own = header(path).fps or rate
             read = ((number / own, frame) for number, frame in enumerate(iter_frames(path, height=size[0], width=size[1])))
-            for counts[place], (_, frame) in enumerate(at_rate(read, rate, 1 / own), 1):  # noqa: B020  counts as it goes
+            for _, frame in at_rate(read, rate, 1 / own):
+                counts[place] += 1
                 yield frame
 
     write_frames(out, frames(), rate, codec)
