@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -212,6 +213,16 @@ def test_without_the_extra_a_sentence_names_it(trained, tmp_path, monkeypatch):
 def test_a_float32_file_with_other_answers_is_not_kept(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(export_module, "_LARGEST", -1.0)
     refused(Dn3dError, "so it was not kept", tmp_path / "out", trained)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_leaves_a_sentence_and_nothing_else(kind, trained, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        refused(Dn3dError, "The disk is full", tmp_path / "out", trained, [kind], clips=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # --- the shell -------------------------------------------------------------------------------------------------------

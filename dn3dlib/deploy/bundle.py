@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dn3dlib import __version__
 from dn3dlib.deploy.card import card
+from dn3dlib.deploy.certainty import THRESHOLD, keep_threshold, kept_threshold
 from dn3dlib.deploy.unpack import BUNDLE_FORMAT, CARD, CONTENTS, FIGURES, WEIGHTS, Bundle, refused
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.evaluate.uses import USES, read_uses
@@ -90,6 +91,8 @@ def open_bundle(file: Path, run_dir: Path) -> Run:
             (folder / name).write_bytes(data)
         _check_readable(Path(file), Run.open(folder))
         save_best(Run.open(folder), network)
+        if bundle.threshold:
+            keep_threshold(folder, bundle.threshold)
     return Run.open(run_dir)
 
 
@@ -108,12 +111,15 @@ def _members(run: Run) -> dict[str, bytes]:
     reports, uses = _read(run.path / EVALUATION), _read(run.path / USES)
     pictures = _pictures(run, history, reports)
     shared = Run.from_dict(run.path, _without_folders(run.to_dict()))
+    threshold = kept_threshold(run)
+    about = card(shared, run.path.resolve().name, environment, reports, threshold.get("threshold"), list(pictures))
     members = {
-        CARD: card(shared, run.path.resolve().name, environment, reports, list(pictures)).encode(),
+        CARD: about.encode(),
         CONFIG: _json(shared.to_dict()),
         ENVIRONMENT: _json(environment),
         HISTORY: (run.path / HISTORY).read_bytes() if history else b"",
         EVALUATION: _json(reports) if reports else b"",
+        THRESHOLD: _json(threshold) if threshold else b"",
         USES: _json({"uses": [use | {"data": _name(use.get("data", ""))} for use in uses.get("uses", [])]}) if uses else b"",
         **pictures,
         WEIGHTS: weights,

@@ -1,9 +1,11 @@
 """The card of a run, in Markdown: what it is, on whom it was trained, how good it is, and what it is not for."""
 
+from dn3dlib.data.decode import frame_form
 from dn3dlib.model.anatomy import whole
 from dn3dlib.model.sketch import sketch_model
 from dn3dlib.train.runs import Run
 
+_SIZE = ("height", "width", "channels")
 _NOT_FOR = """## What it is not for
 
 - Not for watching, judging or recognising people, and for no decision about anybody: it tells apart actions that were acted for a camera.
@@ -13,7 +15,7 @@ _NOT_FOR = """## What it is not for
   whom you did not train on."""
 
 
-def card(run: Run, name: str, environment: dict, reports: dict, pictures: list[str]) -> str:
+def card(run: Run, name: str, environment: dict, reports: dict, threshold: float | None, pictures: list[str]) -> str:
     """The card of a run as Markdown.
 
     Args:
@@ -21,6 +23,7 @@ def card(run: Run, name: str, environment: dict, reports: dict, pictures: list[s
         name: the heading.
         environment: of its `environment.json`.
         reports: split → report of `evaluate.report.evaluate`; empty where it was never evaluated.
+        threshold: certainty below which a window is none of the classes; None: not chosen.
         pictures: file names, shown below the figures.
     """
     parts = [
@@ -29,7 +32,7 @@ def card(run: Run, name: str, environment: dict, reports: dict, pictures: list[s
         "## Data\n\n" + _lines(_data(run)),
         "## How good it is\n\n" + _accuracy(reports),
         *(f"![{picture.removesuffix('.png')}]({picture})" for picture in pictures),
-        "## Clips\n\n" + _lines(_clips(run)),
+        "## Clips\n\n" + _lines(_clips(run, threshold)),
         "## Network and training\n\n" + _lines(_network(run, environment)),
         _NOT_FOR,
     ]
@@ -74,14 +77,16 @@ def _accuracy(reports: dict) -> str:
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
 
 
-def _clips(run: Run) -> dict[str, object]:
+def _clips(run: Run, threshold: float | None) -> dict[str, object]:
     storage, clip = run.storage, run.clip
     colours = "RGB" if storage.channels == 3 else "grey"
     return {
         "a clip": f"{clip.frames} frames, {'every one' if clip.stride == 1 else f'one of {clip.stride}'}, in the order {clip.frame_order}",
-        "a frame": f"{storage.height} × {storage.width} pixels (height × width), {colours}, another aspect ratio is fitted by: {storage.fit}",
+        "a frame": f"{storage.height} × {storage.width} pixels (height × width), {colours}",
+        "how it is cut from the video": ", ".join(f"{name} {value or 'whole'}" for name, value in frame_form(storage).items() if name not in _SIZE),
         "frames a second": run.data.get("fps") or "as in the data set",
         "normalisation": clip.normalisation,
+        "below which certainty a window is none of these": threshold or "not chosen",
     }
 
 

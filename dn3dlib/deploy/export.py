@@ -1,6 +1,7 @@
 """A run's network in formats that others read, normalisation inside, each held against the network itself on real clips."""
 
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ from numpy.random import default_rng
 
 from dn3dlib import __version__
 from dn3dlib.data.clips import plan_evaluation
+from dn3dlib.data.decode import frame_form
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.records import FrameReader
+from dn3dlib.deploy.certainty import kept_threshold
 from dn3dlib.deploy.formats import Format, Predict, Source, chosen_formats, in_tensorflow
 from dn3dlib.errors import ConfigError, DataError, Dn3dError
 from dn3dlib.evaluate.report import check_fits
-from dn3dlib.files import folder_written_beside, plain_disk_errors, write_json
+from dn3dlib.files import folder_written_beside, plain_disk_errors, tensorflow_errors_as_os_errors, write_json
 from dn3dlib.progress import progress_bar
 from dn3dlib.quiet import standard_error_closed
 from dn3dlib.train.best import load_best
@@ -91,14 +94,12 @@ def describe(run: Run, data: DataSet | None = None) -> dict:
         "frames": run.clip.frames,
         "stride": run.clip.stride,
         "fps": run.data.get("fps") or (float(np.median(rates)) if rates else None),
-        "height": run.storage.height,
-        "width": run.storage.width,
-        "channels": run.storage.channels,
+        **frame_form(run.storage),  # height, width, channels, fit …
+        "region": list(run.storage.region),  # as JSON has it
         "colours": "RGB" if run.storage.channels == 3 else "grey",
-        "fit": run.storage.fit,
-        "region": list(run.storage.region),
         "frame_order": run.clip.frame_order,
         "normalisation": run.clip.normalisation,
+        "threshold": kept_threshold(run).get("threshold"),  # of a certainty, below which it is none of these; None: not chosen
         "trained_on": run.data["dataset"],
         "protocol": run.data["protocol"],
         "warnings": run.warnings,
@@ -138,7 +139,8 @@ def _clips_of(run: Run, data: DataSet, split: str, count: int) -> np.ndarray:
 
 def _export_one(form: Format, source: Source, folder: Path, pixels: np.ndarray, expected: np.ndarray) -> dict:
     path, program = folder / form.name, folder / form.program_name
-    with plain_disk_errors(path), standard_error_closed():  # converters talk to their own developers
+    # Converters talk to their own developers.
+    with plain_disk_errors(path), tensorflow_errors_as_os_errors(), standard_error_closed(), warnings.catch_warnings(action="ignore"):
         form.write(source, path)
         program.write_text(form.program(source.clip_shape), encoding="utf-8")
         _, row = _measure(form.open(path), pixels, expected)

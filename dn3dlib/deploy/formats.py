@@ -113,7 +113,7 @@ class _Saved(tf.Module):
         super().__init__()
         self.network = source.network  # so that its variables are found
         spec = tf.TensorSpec((None, *source.clip_shape), tf.uint8, name="clips")
-        self.__call__ = tf.function(lambda clips: source.probabilities(clips), input_signature=[spec], autograph=False)
+        self.__call__ = tf.function(source.probabilities, input_signature=[spec], autograph=False)
         self.about = tf.function(lambda: tf.constant(json.dumps(source.about)), input_signature=[], autograph=False)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dn3dlib.data.protocols import SPLITS
+from dn3dlib.deploy.certainty import THRESHOLD
 from dn3dlib.errors import ConfigError, RunError
 from dn3dlib.evaluate.uses import USES
 from dn3dlib.model.sketch import sketch_model
@@ -30,6 +31,7 @@ _MOST = {
     ENVIRONMENT: _MB,
     HISTORY: 50 * _MB,
     EVALUATION: 200 * _MB,
+    THRESHOLD: _MB,
     USES: 10 * _MB,
     **dict.fromkeys(FIGURES, 10 * _MB),
     WEIGHTS: 1000 * _MB,
@@ -44,6 +46,7 @@ class Bundle:
     run: Run  # its path is the bundle's file
     others: dict[str, bytes]  # name → content of what goes into the run's folder as it is
     numbers: np.ndarray  # float32, all weights
+    threshold: dict  # of `certainty.kept_threshold`
 
     @classmethod
     def read(cls, file: Path) -> "Bundle":
@@ -61,10 +64,11 @@ class Bundle:
             raise RunError(f"There is no bundle at {file}: check the path.") from error
         except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, ValueError) as error:
             raise RunError(f"{file} is no bundle, or is damaged ({error}): copy it again; `dn3d export --bundle` makes one.") from error
+        threshold = _threshold(file, data.pop(THRESHOLD, b"{}"))
         _check_texts(file, data)
         if not np.isfinite(numbers).all():
             raise refused(file, WEIGHTS, "it holds weights that are no numbers")
-        return cls(run, data, numbers)
+        return cls(run, data, numbers, threshold)
 
     def weights(self, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
         """The weights of a network whose variables have these shapes."""
@@ -164,6 +168,13 @@ def _check_weights(file: Path, run: Run, info: zipfile.ZipInfo) -> None:
     count = sum(prod(shape) for layer in layers for shape in layer.weights * (2 if layer.kind == "BatchNormalization" else 1))
     if info.file_size != 4 * count:
         raise refused(file, WEIGHTS, f"it has {info.file_size:,} bytes, but the network of {CONFIG} has {count:,} weights of 4 bytes")
+
+
+def _threshold(file: Path, data: bytes) -> dict:
+    kept = _object(file, THRESHOLD, data)
+    if not all(isinstance(value, int | float) and value == value for value in kept.values()) or not 0 <= kept.get("threshold", 0) <= 1:
+        raise refused(file, THRESHOLD, "it holds no certainty from 0 to 1")
+    return kept
 
 
 def _check_texts(file: Path, data: dict[str, bytes]) -> None:

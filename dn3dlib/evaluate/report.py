@@ -117,7 +117,7 @@ def check_fits(run: Run, data: DataSet) -> None:
     if data.classes != run.classes:
         raise RunError(
             f"The run {run.path} knows the classes {', '.join(run.classes)}, but {data.path} has {', '.join(data.classes)}: "
-            "evaluate on a data set of the same classes."
+            "choose a data set of the same classes."
         )
 
 
