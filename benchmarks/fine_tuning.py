@@ -1,11 +1,12 @@
 """Does it help to start from the shipped network, on a few videos of other actions? Each person left out in turn.
 
     python benchmarks/fine_tuning.py
-    python benchmarks/fine_tuning.py --epochs 4 --rate 0.02 --seeds 0 1
+    python benchmarks/fine_tuning.py --follow none --rate 0.1 --seeds 0 1
 
 The videos are ps7: 27 real ones, 3 actions by 3 persons, so that two persons are trained on and the third is tested. The network is
 `data/trained/honest`, which has seen drawn people doing six other actions. All trainings take the same steps, on frames and clips as that
-network knows them (64×64, grey, std_frame). They are looked for in `../shared/data`, or below the folder that `DN3D_SHARED` names.
+network knows them (64×64, grey, std_frame); with --follow motion, the default, a box around the person is cut out first, since the
+network knows people who fill the picture. The videos are looked for in `../shared/data`, or below the folder that `DN3D_SHARED` names.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from small_data import SHARED, make_catalog
+
+from dn3dlib.config import FOLLOWS
 
 # name → whether it starts from the shipped network, and what stays as it is
 STARTS = {
@@ -29,7 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=SHARED, help="the folder that holds the folder ps7")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=0.1, help="the learning rate at the end of the warm-up")
+    parser.add_argument("--rate", type=float, default=0.03, help="the learning rate at the end of the warm-up")
+    parser.add_argument("--follow", choices=FOLLOWS, default="motion")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
@@ -44,7 +48,7 @@ def main() -> None:
         catalog = make_catalog("ps7", arguments.source, Path(folder))
         if catalog is None:
             parser.error(f"there is no folder {arguments.source / 'ps7'}")
-        data = prepare(catalog, Path(folder) / "ps7", shipped.storage, show_progress=False)
+        data = prepare(catalog, Path(folder) / "ps7", replace(shipped.storage, follow=arguments.follow), show_progress=False)
         for seed in arguments.seeds:
             for name in arguments.starts:
                 taken, last = STARTS[name]

@@ -202,7 +202,7 @@ def test_prepared_frames_are_those_of_a_clip_of_the_video(tmp_path):
 
 
 def test_the_shell_prepares_with_it(shell, source, tmp_path):
-    where = ["--dataset", "synthetic", "--source", source, "--out", tmp_path / "data", "--classes", "boxing,running", "--workers", 1]
+    where = ["--dataset", "kth", "--source", source, "--out", tmp_path / "data", "--classes", "boxing,running", "--workers", 1]
     status, _, _ = shell("prepare", *where, "--set", "storage.follow=motion", "--protocol", "by-subject:0.5,0.25,0.25")
     assert status == 0 and DataSet.open(tmp_path / "data").storage.follow == "motion"
 

@@ -15,6 +15,7 @@ from steps import at_step, without_times
 from dn3dlib.config import ModelConfig, TrainConfig
 from dn3dlib.data.prepare import prepare
 from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.evaluate.crossval import crossval
 from dn3dlib.evaluate.report import evaluate
 from dn3dlib.model.densenet3d import build_model
 from dn3dlib.train import steps
@@ -232,3 +233,11 @@ def test_the_shell_tunes_and_says_what_trains(shell, hands, trained, tmp_path):
     assert status == 2 and "none, stem, block1, block2, body" in said.splitlines()[-1] and not (tmp_path / "none").exists()
     status, _, said = shell("train", *where, "--check", "--set", "train.freeze=block2")
     assert status == 2 and "leave out train.freeze" in said.splitlines()[-1]
+
+
+def test_each_fold_of_a_cross_validation_starts_from_the_run(hands, trained, tiny, tmp_path):
+    config, out = dataclasses.replace(tiny.train, epochs=1, freeze="block1"), tmp_path / "out"
+    result = crossval(hands, out, tiny.clip, tiny.model, config, 2, init_from=trained, **HERE)
+    assert [Run.open(out / row["run"]).init_from for row in result["folds"]] == [str(trained)] * 2
+    with pytest.raises(RunError, match="was begun with init_from"):
+        crossval(hands, out, tiny.clip, tiny.model, config, 2, **HERE)

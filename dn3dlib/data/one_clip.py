@@ -68,4 +68,4 @@ def _no_room(path: Path, config: ClipConfig, start: int) -> Dn3dError:
 
 
 def _one_clip(frames: np.ndarray, numbers: np.ndarray, config: ClipConfig) -> OneClip:
-    return OneClip(normalise(frames.astype(np.float32), config.normalisation).numpy(), frames, numbers)
+    return OneClip(np.asarray(normalise(frames.astype(np.float32), config.normalisation)), frames, numbers)
