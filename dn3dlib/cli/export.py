@@ -48,7 +48,7 @@ def _describe(out: Path, report: dict) -> str:
         for row in report["files"]
     ]
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
-    lines = [f"{out}: measured on {report['checked_on']}, one at a time; differences are of probabilities, to those of {rows[0][0]}"]
+    lines = [f"{out}: measured on {report['checked_on']}, one at a time on the processor; differences are of probabilities, to those of {rows[0][0]}"]
     lines += ["  " + "  ".join(f"{cell:<{w}}" if not n else f"{cell:>{w}}" for n, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in (heading, *rows)]
     programs = [row["program"] for row in report["files"] if row["program"]]
     return "\n".join([*lines, "  Programs that use them without dn3d: " + ", ".join(programs)])

@@ -86,7 +86,7 @@ def _clips(run: Run, threshold: float | None) -> dict[str, object]:
         "how it is cut from the video": ", ".join(f"{name} {value or 'whole'}" for name, value in frame_form(storage).items() if name not in _SIZE),
         "frames a second": run.data.get("fps") or "as in the data set",
         "normalisation": clip.normalisation,
-        "below which certainty a window is none of these": threshold or "not chosen",
+        "below which certainty a window is none of these": "not chosen" if threshold is None else f"{threshold:.3f}",
     }
 
 
