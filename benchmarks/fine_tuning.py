@@ -11,6 +11,7 @@ network knows people who fill the picture. The videos are looked for in `../shar
 
 import argparse
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def main() -> None:
     from dn3dlib.train.runs import Run
 
     shipped = Run.open(trained_home() / "honest")
+    steps(shipped)
     with tempfile.TemporaryDirectory() as folder:
         catalog = make_catalog("ps7", arguments.source, Path(folder))
         if catalog is None:
@@ -57,6 +59,35 @@ def main() -> None:
                 out = Path(folder) / f"{name} {seed}"
                 result = crossval(data.path, out, shipped.clip, shipped.model, config, init_from=shipped.path if taken else None, show_progress=False)
                 show(f"{name}, seed {seed}", result, [Run.open(out / row["run"]).history() for row in result["folds"]])
+
+
+def steps(shipped) -> None:
+    """Processor time of a step, in turn, the least of some: of batches of 8 clips that are drawn at random."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from dn3dlib.model.densenet3d import build_model
+    from dn3dlib.train.steps import make_optimizer, make_train_step
+    from dn3dlib.train.tuning import freeze, learned_numbers
+
+    clips, labels = np.random.default_rng(0).normal(size=(8, *shipped.clip_shape)).astype(np.float32), np.arange(8, dtype=np.int32) % 3
+    made = {}
+    for last in dict.fromkeys(last for _, last in STARTS.values()):
+        keras.utils.set_random_seed(0)
+        network = build_model(shipped.model, shipped.clip_shape, 3)
+        freeze(network, last, "honest")
+        optimizer = make_optimizer(0.01, shipped.train, network.trainable_variables)
+        step = make_train_step(network, optimizer, tf.distribute.get_strategy(), shipped.train, shipped.clip_shape)
+        step(clips, labels, np.float32(8))
+        made[last] = (step, learned_numbers(network), [])
+    for _ in range(6):
+        for step, _, seconds in made.values():
+            started = time.process_time()
+            step(clips, labels, np.float32(8)).numpy()
+            seconds.append(time.process_time() - started)
+    for last, (_, numbers, seconds) in made.items():
+        print(f"train.freeze={last}: {numbers:,} numbers train, {1000 * min(seconds):.0f} ms of processor time for a step of 8 clips", flush=True)
 
 
 def show(name: str, result: dict, histories: list[list[dict]]) -> None:

@@ -88,8 +88,7 @@ def test_the_box_holds_the_drawn_person_though_the_camera_moves(action, scenario
     assert held(found(video), truth()) >= 0.95
 
 
-@pytest.mark.parametrize("action, way", [("walking", (0.2, 0.8)), ("jogging", (0.85, 0.1)), ("running", (0.05, 0.95))])
-@pytest.mark.parametrize("size", [(64, 64), (64, 80), (128, 64)])
+@pytest.mark.parametrize("action, way, size", [("walking", (0.2, 0.8), (64, 64)), ("jogging", (0.85, 0.1), (64, 80)), ("running", (0.05, 0.95), (128, 64))])
 def test_the_box_goes_with_a_person_who_crosses_the_picture(action, way, size):
     video = at_a_distance(action, way)
     boxes, figures = found(video, *size), truth()

@@ -141,7 +141,7 @@ def test_the_manifest_says_what_there_is(rows, numbers, numbered):
     assert values["format"] == FORMAT and values["classes"] == ["count", "late"]
     assert values["protocol"] == "by-subject:0.5,0.25,0.25" and values["dataset"] == "folder"
     assert values["storage"] == {
-        "height": 32, "width": 32, "channels": 1, "fit": "stretch", "encoding": "png", "quality": 95, "short_side": 0, "region": [],
+        "height": 32, "width": 32, "channels": 1, "fit": "stretch", "encoding": "png", "quality": 95, "short_side": 0, "follow": "none", "region": [],
     }  # fmt: skip
     assert [shard["bytes"] for shard in values["shards"]] == [(numbers.path / s["name"]).stat().st_size for s in values["shards"]]
     assert sum(shard["records"] for shard in values["shards"]) == sum(len(s.records) for s in numbers.sequences)
