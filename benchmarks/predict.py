@@ -76,10 +76,12 @@ def measure(run_dir: Path, video: Path) -> None:
     before = time.perf_counter()
     predictions = predict(run_dir, [video], threshold=0.0)
     loaded = time.perf_counter()
+    worked = time.process_time()
     (prediction,) = predictions
-    seconds, played = time.perf_counter() - loaded, prediction.frames / prediction.fps
+    seconds, played, worked = time.perf_counter() - loaded, prediction.frames / prediction.fps, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(f"speed: {played / 60:.1f} minutes of video in {seconds:.1f} s, {played / seconds:.1f} times as fast as it plays; {len(prediction.starts)} windows")
+    print(f"speed: {worked:.1f} s of processor time; on an idle machine, shared by its {os.cpu_count()} cores, {played / worked * os.cpu_count():.1f} times as fast")
     print(f"speed: to load and trace the network {loaded - before:.1f} s; peak memory of the process {peak / 1e6:.0f} MB")
 
 

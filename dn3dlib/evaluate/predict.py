@@ -27,7 +27,7 @@ from dn3dlib.train.runs import Run
 from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
 
-_BATCH = 16  # windows computed at once, or fewer where the run trained on fewer
+_BATCH = 4  # windows computed at once, or fewer where the run trained on fewer: 16 take 300 MB more and are no faster
 USUAL_RATE = 25.0  # frames/s, where neither run nor video tells one
 _LEAST = 2  # spans of a clip: the windows around a cut between two actions see both, and a third one in it, for about so long
 
