@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.abc
+import logging
 import os
 import sys
 import threading
@@ -61,3 +62,14 @@ def standard_error_closed() -> Iterator[None]:
             if not _closed:
                 os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextmanager
+def logs_held_back() -> Iterator[None]:
+    """Let no log record below an error through: in a notebook TensorFlow's go to the page, not to file descriptor 2."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dn3dlib.config import StorageConfig
-from dn3dlib.data.examples import make_examples
+from dn3dlib.data.examples import make_examples, make_phone_videos
 from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.scan import scan_folder
@@ -69,3 +69,19 @@ def test_what_is_there_is_taken(examples):
     times = {path: path.lstat().st_mtime_ns for path in examples.rglob("*")}
     assert make_examples(examples) == examples
     assert {path: path.lstat().st_mtime_ns for path in examples.rglob("*")} == times
+
+
+def test_the_phone_s_videos_are_five_takes_of_each_exercise_by_each_person(tmp_path):
+    folder = make_phone_videos(tmp_path / "phone")
+    catalog = read_catalog("folder", folder, subject_pattern=r"([a-z]+)_\d").split_by("by-subject:0.4,0.2,0.4")
+    assert Counter((s.label, s.subject) for s in catalog.sequences) == dict.fromkeys(
+        [(label, person) for label in ("side_bending", "squatting", "standing", "star_jumping") for person in ("anna", "ben", "cleo", "dev", "eda")], 5
+    )
+    assert {split: len({s.subject for s in catalog.sequences if s.split == split}) for split in ("train", "validation", "test")} == {
+        "train": 2, "validation": 1, "test": 2,
+    }  # fmt: skip
+    found = scan_folder(folder, 1)
+    assert not found["bad"] and {row["frames"] for row in found["videos"]} == {100}
+    alike = [[Path(video).name.split("_")[0] for video in pair["videos"]] for pair in found["near_duplicates"]]
+    assert alike and all(one == other for one, other in alike), "takes of one person in one place, which stay on one side of the split"
+    assert make_phone_videos(folder) == folder, "what is there is taken as it is"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from dn3dlib.data import acting, synthetic
-from dn3dlib.data.acting import CLASSES, GAITS, SIZE, performance, render_video
+from dn3dlib.data.acting import ACTIONS, CLASSES, GAITS, SIZE, performance, render_video
 from dn3dlib.data.synthetic import make_synthetic
 from dn3dlib.errors import ConfigError, DataError, Dn3dError
 
@@ -84,7 +84,7 @@ def test_another_seed_subject_scenario_or_class_gives_other_pixels():
         assert not np.array_equal(first, render_video(*other, frames=2)), other
 
 
-@pytest.mark.parametrize("label, scenario", list(itertools.product(CLASSES, (1, 2, 3, 4))))
+@pytest.mark.parametrize("label, scenario", list(itertools.product(ACTIONS, (1, 2, 3, 4))))
 def test_the_figure_stays_in_the_picture(label, scenario):
     pen_marks = []
 
@@ -100,6 +100,15 @@ def test_the_figure_stays_in_the_picture(label, scenario):
             render_video(label, subject, scenario, frames=40)
     left, right, top, bottom = np.array(pen_marks).T
     assert left.min() > 0 and right.max() < SIZE[1] and top.min() > 0 and bottom.max() < SIZE[0]
+
+
+@pytest.mark.parametrize("label", acting.EXERCISES)
+def test_who_stands_hardly_moves_and_who_exercises_does(label):
+    """Measured at all joints, in body heights, over one cycle."""
+    act, actor = performance(label, 1, 1), acting._actor(1, 0, 1)
+    places = np.array([list(acting.POSES[label](phase / 8, act, actor).values()) for phase in range(8)])
+    reach = np.ptp(places, axis=0).max()
+    assert reach < 0.05 if label == "standing" else 0.15 < reach < 0.8
 
 
 def test_gaits_differ_in_cadence_and_overlap_in_everything_else():

@@ -1,19 +1,22 @@
-"""Drawn people who act the six KTH actions: what the synthetic videos show.
+"""Drawn people who act the six KTH actions, which the synthetic videos show, or do exercises.
 
 Boxing, clapping and waving differ in pose. Walking, jogging and running share one gait and one range of poses: they
 differ in how fast the phase of the gait advances, so that only the order of the frames tells them apart.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from dn3dlib.data.poses import POSES, Actor, Performance, Point, Pose
 from dn3dlib.errors import ConfigError
 
 CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
+EXERCISES = ("side_bending", "squatting", "star_jumping", "standing")  # which KTH has not; of the last nobody moves
+ACTIONS = (*CLASSES, *EXERCISES)
+FRONTAL = ("handclapping", "handwaving", *EXERCISES)  # seen from the front
 FPS = 25
 SIZE = (120, 160)  # height, width in pixels, as in KTH
 MAX_SUBJECTS = 99  # the file names have two digits
@@ -24,49 +27,13 @@ GAITS = ("walking", "jogging", "running")  # from slow to fast
 # Cycles per frame. 16 frames of walking show a little over half a cycle, and the other half looks the same with left
 # and right exchanged: as a set of poses, a walking clip and a running clip hold the same silhouettes.
 CADENCE = {"walking": 0.034, "jogging": 0.056, "running": 0.091,
-           "boxing": 0.050, "handclapping": 0.060, "handwaving": 0.048}  # fmt: skip
+           "boxing": 0.050, "handclapping": 0.060, "handwaving": 0.048,
+          "side_bending": 0.022, "squatting": 0.030, "star_jumping": 0.045, "standing": 0.010}  # fmt: skip
 
 SHIFT = 4  # cv2 draws in sixteenths of a pixel: whole numbers, equal on every machine
 GROUND = 112  # the row of the feet, in pixels
 BACKGROUND_WIDTH = 640  # the scrolled background repeats after this many pixels
 MARGIN = 20  # rows of background above and below the picture, for when the camera zooms out
-
-Point = tuple[float, float]  # forward, up; in body heights from the point on the ground below the hips
-Pose = dict[str, Point]
-
-
-@dataclass(frozen=True)
-class Actor:
-    """One subject: build (in body heights), tempo (a factor) and clothes (grey levels)."""
-
-    height: float
-    girth: float
-    leg: float
-    tempo: float
-    shirt: int
-    trousers: int
-    skin: int
-    hair: int
-
-
-@dataclass(frozen=True)
-class Performance:
-    """How one subject acts one class in one scenario.
-
-    `cadence` is in cycles per frame, `travel` in background pixels per frame, `start` in cycles; `facing` is 1 (right)
-    or -1 (left); `stride`, `knee`, `elbow` and `lean` are angles in radians, `bounce` is in body heights.
-    Taught in notebook 01.
-    """
-
-    cadence: float
-    travel: float
-    start: float
-    facing: int
-    stride: float
-    knee: float
-    elbow: float
-    lean: float
-    bounce: float
 
 
 def performance(label: str, subject: int, scenario: int, seed: int = 0) -> Performance:
@@ -77,7 +44,7 @@ def performance(label: str, subject: int, scenario: int, seed: int = 0) -> Perfo
     Raises ConfigError for an unknown label or a number out of range. Taught in notebook 01.
     """
     _check(label, subject, scenario, seed)
-    rng = np.random.default_rng([seed, 1, subject, scenario, CLASSES.index(label)])
+    rng = np.random.default_rng([seed, 1, subject, scenario, ACTIONS.index(label)])
     effort = GAITS.index(label) if label in GAITS else 0
     style = 0.18 * effort + 0.64 * rng.random()  # the class moves the middle of a wide range only a little
     wobble = rng.uniform(-0.12, 0.12, 4)
@@ -102,106 +69,6 @@ def _actor(subject: int, seed: int, scenario: int) -> Actor:
     clothes = np.random.default_rng([seed, 3, subject, int(scenario == 3)])  # d3: the other clothes
     shirt, trousers = int(clothes.integers(35, 110)), int(clothes.integers(20, 85))
     return Actor(height, girth, leg, tempo, shirt, trousers, skin, hair)
-
-
-def _reach(origin: Point, angle: float, length: float) -> Point:
-    """The end of a bone; angle 0 hangs down, a quarter turn points forward."""
-    return origin[0] + length * math.sin(angle), origin[1] - length * math.cos(angle)
-
-
-def _add_arm(pose: Pose, side: str, shoulder: Point, swing: float, bend: float) -> None:
-    pose[f"{side} shoulder"] = shoulder
-    pose[f"{side} elbow"] = _reach(shoulder, swing, 0.165)
-    pose[f"{side} hand"] = _reach(pose[f"{side} elbow"], swing + bend, 0.155)
-
-
-def _add_leg(pose: Pose, side: str, hip: Point, swing: float, bend: float, actor: Actor) -> None:
-    pose[f"{side} hip"] = hip
-    pose[f"{side} knee"] = _reach(hip, swing, 0.245 * actor.leg)
-    pose[f"{side} ankle"] = _reach(pose[f"{side} knee"], swing - bend, 0.235 * actor.leg)
-    pose[f"{side} toe"] = _reach(pose[f"{side} ankle"], 0.7 * (swing - bend) + math.radians(82), 0.075)
-
-
-def _add_trunk(pose: Pose, lean: float) -> Point:
-    """Add neck and head above the hips and return where the shoulders are."""
-    up = math.pi - lean
-    pose["hips"] = (0.0, 0.0)
-    pose["neck"] = _reach((0.0, 0.0), up, 0.30)
-    pose["head"] = _reach(pose["neck"], up - 0.1, 0.105)
-    return _reach((0.0, 0.0), up, 0.275)
-
-
-def _stand(pose: Pose, lift: float = 0.0) -> Pose:
-    """Move a pose up or down until its lower foot is `lift` above the ground."""
-    sole = min(min(pose[f"{side} ankle"][1], pose[f"{side} toe"][1]) for side in ("near", "far")) - 0.022
-    return {joint: (x, y - sole + lift) for joint, (x, y) in pose.items()}
-
-
-def _gait(phase: float, act: Performance, actor: Actor) -> Pose:
-    """Walking, jogging and running: one cycle is two steps, the two sides half a cycle apart."""
-    pose: Pose = {}
-    shoulder = _add_trunk(pose, act.lean)
-    for side, offset in (("near", 0.0), ("far", 0.5)):
-        angle = 2 * math.pi * (phase + offset)
-        swing = act.stride * math.cos(angle) + 0.10
-        forward = max(0.0, -math.sin(angle + 0.45))  # the leg that comes forward bends, early in its swing
-        _add_leg(pose, side, (0.0, 0.0), swing, 0.10 + act.knee * forward**1.5, actor)
-        _add_arm(pose, side, shoulder, -0.95 * act.stride * math.cos(angle) - 0.15 * act.elbow,
-                 act.elbow - 0.25 * math.cos(angle))  # fmt: skip
-    return _stand(pose, act.bounce * (0.5 + 0.5 * math.cos(4 * math.pi * phase)))
-
-
-def _boxing(phase: float, act: Performance, actor: Actor) -> Pose:
-    """From the side: one straight punch per arm and cycle out of the guard, in a wide stance."""
-    pose: Pose = {}
-    punches = {"near": max(0.0, math.sin(2 * math.pi * phase)) ** 1.3,
-               "far": max(0.0, -math.sin(2 * math.pi * phase)) ** 1.3}  # fmt: skip
-    shoulder = _add_trunk(pose, 0.6 * act.lean + 0.08 * max(punches.values()))
-    for side, leg in (("near", -0.20), ("far", 0.26)):
-        _add_leg(pose, side, (0.0, 0.0), leg + 0.05, 0.12, actor)
-        out = punches[side]
-        turned = (shoulder[0] + 0.05 * out, shoulder[1])  # the shoulder goes with the punch
-        _add_arm(pose, side, turned, 0.25 + 1.30 * out, (2.15 + 0.1 * act.elbow) * (1 - out) + 0.05)
-    return _stand(pose)
-
-
-def _frontal(actor: Actor) -> tuple[Pose, dict[str, Point]]:
-    """Someone who stands and faces the camera, with the two shoulders; 'near' is the picture's right side."""
-    pose: Pose = {}
-    height = _add_trunk(pose, 0.0)[1]
-    shoulders = {"near": (0.10 * actor.girth, height), "far": (-0.10 * actor.girth, height)}
-    for side, sign in (("near", 1), ("far", -1)):
-        _add_leg(pose, side, (0.05 * sign, 0.0), 0.07 * sign, 0.0, actor)
-        ankle = pose[f"{side} ankle"]
-        pose[f"{side} toe"] = (ankle[0] + 0.025 * sign, ankle[1] - 0.012)
-    return pose, shoulders
-
-
-def _handclapping(phase: float, act: Performance, actor: Actor) -> Pose:
-    """Frontal: the hands meet before the chest and part to the sides."""
-    pose, shoulders = _frontal(actor)
-    apart = 0.5 - 0.5 * math.cos(2 * math.pi * phase)
-    wide = 0.6 + 0.5 * act.stride  # some open their arms further than others
-    for side, sign in (("near", 1), ("far", -1)):
-        x, y = pose[f"{side} shoulder"] = shoulders[side]
-        pose[f"{side} elbow"] = (x + sign * (0.03 + 0.13 * apart * wide), y - 0.14 + 0.05 * apart)
-        pose[f"{side} hand"] = (sign * (0.012 + 0.44 * apart * wide), y - 0.09 - 0.02 * apart)
-    return _stand(pose)
-
-
-def _handwaving(phase: float, act: Performance, actor: Actor) -> Pose:
-    """Frontal: both arms swing, nearly straight, in an arc from the sides to above the head."""
-    pose, shoulders = _frontal(actor)
-    swing = math.radians(93) - (math.radians(55) + 0.35 * act.stride) * math.cos(2 * math.pi * phase)
-    for side, sign in (("near", 1), ("far", -1)):
-        _add_arm(pose, side, shoulders[side], sign * swing, sign * (0.05 + 0.15 * act.elbow))
-    return _stand(pose)
-
-
-POSES: dict[str, Callable[[float, Performance, Actor], Pose]] = {
-    "boxing": _boxing, "handclapping": _handclapping, "handwaving": _handwaving,
-    "jogging": _gait, "running": _gait, "walking": _gait,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -286,7 +153,7 @@ def render_video(label: str, subject: int, scenario: int, seed: int = 0, frames:
     """
     act, actor = performance(label, subject, scenario, seed), _actor(subject, seed, scenario)
     check_range("frames", frames, 1, MAX_FRAMES)
-    rng = np.random.default_rng([seed, 4, subject, scenario, CLASSES.index(label)])
+    rng = np.random.default_rng([seed, 4, subject, scenario, ACTIONS.index(label)])
     background = _background(scenario, rng)
     light, sway, pulse = rng.uniform(0.85, 1.12), rng.random(3), rng.uniform(0.004, 0.007, 3)
     size = 84 * actor.height * rng.uniform(0.96, 1.04)
@@ -298,7 +165,7 @@ def render_video(label: str, subject: int, scenario: int, seed: int = 0, frames:
         video[index] = _scroll(background, act.facing * act.travel * index + 3 * slow[2] - jitter_x, zoom, light)
         foot = (SIZE[1] / 2 + 7 * slow[1] + jitter_x, GROUND + 2 * slow[2] + jitter_y)
         pen = _Pen(video[index], foot, size * zoom, act.facing, light)
-        _draw(pen, POSES[label](act.start + act.cadence * index, act, actor), actor, label.startswith("hand"))
+        _draw(pen, POSES[label](act.start + act.cadence * index, act, actor), actor, label in FRONTAL)
         noise = rng.integers(-2, 3, SIZE, dtype=np.int16) + rng.integers(-1, 2, SIZE, dtype=np.int16)
         video[index] = np.clip(video[index] + noise, 0, 255)
     return video
@@ -313,8 +180,8 @@ def _scroll(background: np.ndarray, offset: float, zoom: float, light: float) ->
 
 
 def _check(label: str, subject: int, scenario: int, seed: int) -> None:
-    if label not in CLASSES:
-        raise ConfigError(f"{label!r} is not a class of the synthetic set: choose one of {', '.join(CLASSES)}")
+    if label not in ACTIONS:
+        raise ConfigError(f"{label!r} is not an action that can be drawn: choose one of {', '.join(ACTIONS)}")
     check_range("subject", subject, 1, MAX_SUBJECTS)
     check_range("scenario", scenario, 1, MAX_SCENARIOS)
     check_range("seed", seed, 0, 2**63 - 1)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dn3dlib.data.acting import FPS, render_video
+from dn3dlib.data.acting import EXERCISES, FPS, MAX_SCENARIOS, render_video
 from dn3dlib.data.merl import CLASSES as MERL_CLASSES
 from dn3dlib.data.video import write_video
 from dn3dlib.files import folder_written_beside
+from dn3dlib.progress import progress_bar
 
 _ACTIONS = ("boxing", "handwaving", "walking")
+_PEOPLE, _TAKE = ("anna", "ben", "cleo", "dev", "eda"), 100  # who exercises, frames of a take
 
 
 def make_examples(folder: Path, seed: int = 0) -> Path:
@@ -32,6 +34,35 @@ def make_examples(folder: Path, seed: int = 0) -> Path:
             _flat(made / "flat", seed)
             _broken(made / "broken", seed)
     return folder
+
+
+def make_phone_videos(folder: Path, seed: int = 7) -> Path:
+    """Write what five people would film of three exercises and of nothing, as if with a phone. Taught in notebook 07.
+
+    Each does each exercise five times for four seconds, and stands five times: `<folder>/<exercise>/<person>_<take>.mp4`. The first
+    four takes are in four places, the fifth is in the first place again, later.
+
+    Args:
+        folder: to be made; one that is there already is taken as it is.
+        seed: of the drawn people.
+
+    Returns:
+        `folder`.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        with folder_written_beside(folder) as made:
+            everybody = [(label, subject, person) for label in EXERCISES for subject, person in enumerate(_PEOPLE, 1)]
+            for label, subject, person in progress_bar(everybody, desc="drawing", unit="person"):
+                _takes(made / label / person, label, subject, seed)
+    return folder
+
+
+def _takes(beginning: Path, label: str, subject: int, seed: int) -> None:
+    beginning.parent.mkdir(parents=True, exist_ok=True)
+    in_places = [render_video(label, subject, place, seed, _TAKE * (1 + (place == 1))) for place in range(1, MAX_SCENARIOS + 1)]
+    for take, frames in enumerate([*(frames[:_TAKE] for frames in in_places), in_places[0][_TAKE:]], 1):
+        write_video(beginning.with_name(f"{beginning.name}_{take}.mp4"), frames, FPS, "mp4v")
 
 
 def _write(path: Path, label: str, subject: int, seed: int, frames: int = 40, codec: str = "XVID") -> Path:

@@ -20,7 +20,7 @@ from dn3dlib.evaluate.report import check_fits
 from dn3dlib.evaluate.threshold import kept_threshold
 from dn3dlib.files import folder_written_beside, plain_disk_errors, tensorflow_errors_as_os_errors, write_json
 from dn3dlib.progress import progress_bar
-from dn3dlib.quiet import standard_error_closed
+from dn3dlib.quiet import logs_held_back, standard_error_closed
 from dn3dlib.train.best import load_best
 from dn3dlib.train.runs import BEST, Run
 
@@ -142,7 +142,7 @@ def _clips_of(run: Run, data: DataSet, split: str, count: int) -> np.ndarray:
 def _export_one(form: Format, source: Source, folder: Path, pixels: np.ndarray, expected: np.ndarray) -> dict:
     path, program = folder / form.name, folder / form.program_name
     # Converters talk to their own developers.
-    with plain_disk_errors(path), tensorflow_errors_as_os_errors(), standard_error_closed(), warnings.catch_warnings(action="ignore"):
+    with plain_disk_errors(path), tensorflow_errors_as_os_errors(), standard_error_closed(), logs_held_back(), warnings.catch_warnings(action="ignore"):
         form.write(source, path)
         program.write_text(form.program(source.clip_shape), encoding="utf-8")
         _, row = _measure(form.open(path), pixels, expected)

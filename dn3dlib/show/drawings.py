@@ -70,7 +70,7 @@ def matrix(report: dict) -> str:
     bottom = top + len(places) * side
     parts += [f'<text x="8" y="{bottom + 20 + 17 * n}" fill="{GREY}">{line}</text>' for n, line in enumerate(words)]
     width = max(left + len(places) * side + round(0.72 * label) + 8, 380)
-    return _card(width, bottom + 14 + 17 * len(words), f"confusion matrix of {len(classes)} classes on {report['split']}", parts)
+    return card(width, bottom + 14 + 17 * len(words), f"confusion matrix of {len(classes)} classes on {report['split']}", parts)
 
 
 def _cell(true: str, predicted: str, count: int, total: int, corner: tuple[int, int], side: int) -> str:
@@ -80,7 +80,7 @@ def _cell(true: str, predicted: str, count: int, total: int, corner: tuple[int, 
     number = f'<text x="{x + side / 2:g}" y="{y + side / 2:g}" text-anchor="middle" dominant-baseline="central" stroke="none" '
     number += f'fill="{"black" if share >= _BLACK_FROM else "white"}">{count or ""}</text>'
     inner = f'<rect x="{x + 1.5}" y="{y + 1.5}" width="{side - 3}" height="{side - 3}" fill="{colour}"/>{number}'
-    return _part(cell_name(true, predicted), f"true {true}, {what}: {count} of {total} sequences", inner)
+    return part(cell_name(true, predicted), f"true {true}, {what}: {count} of {total} sequences", inner)
 
 
 def plane(points: np.ndarray, sequences: list, shares: np.ndarray) -> str:
@@ -102,7 +102,7 @@ def plane(points: np.ndarray, sequences: list, shares: np.ndarray) -> str:
     parts = [f'<path d="M{_EDGE / 2},4V{bottom}H{right - 4}" fill="none" stroke="{GREY}"/>']
     for (x, y), sequence in zip(placed, sequences, strict=True):
         inner = f'<g transform="translate({x:.1f} {y:.1f})"><circle r="8" fill="transparent"/>{marks[sequence.label]}</g>'
-        parts.append(_part(sequence.id, f"sequence {sequence.id}, {sequence.label}", inner))
+        parts.append(part(sequence.id, f"sequence {sequence.id}, {sequence.label}", inner))
     column = 20 + _LETTER * min(_LONGEST, max(map(len, labels)))
     for row, label in enumerate(labels):
         x, y = right + 10 + column * (row // _ROWS), 20 + 22 * (row % _ROWS)
@@ -111,10 +111,10 @@ def plane(points: np.ndarray, sequences: list, shares: np.ndarray) -> str:
     parts.append(f'<text x="{right / 2}" y="{bottom + 16}" text-anchor="middle">{names[0]}</text>')
     parts.append(f'<text transform="translate({_EDGE / 2 - 5} {bottom / 2}) rotate(-90)" text-anchor="middle">{names[1]}</text>')
     width = right + 10 + column * -(-len(labels) // _ROWS)
-    return _card(width, max(bottom + 24, 20 + 22 * min(len(labels), _ROWS)), f"{len(points)} sequences of {len(labels)} classes in a plane", parts)
+    return card(width, max(bottom + 24, 20 + 22 * min(len(labels), _ROWS)), f"{len(points)} sequences of {len(labels)} classes in a plane", parts)
 
 
-def _part(choice: str, words: str, inner: str) -> str:
+def part(choice: str, words: str, inner: str) -> str:
     """A part to choose; pointed at, it says in words what it is."""
     choice, words = html.escape(choice), html.escape(words)
     return f'<g data-choice="{choice}" aria-label="{words}"><title>{words}</title>{inner}</g>'
@@ -124,7 +124,7 @@ def _short(name: str) -> str:
     return html.escape(name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…")
 
 
-def _card(width: int, height: int, words: str, parts: list[str]) -> str:
+def card(width: int, height: int, words: str, parts: list[str]) -> str:
     """A white card of this size in pixels, smaller where the page is narrower; white on dark pages as well."""
     style = "max-width:100%;height:auto;background:white;font:13px sans-serif"
     return (

@@ -1,8 +1,11 @@
 """Explorers: widgets that answer at once to a moved slider or a click. They show what has been computed before."""
 
 import html
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +13,11 @@ from ipywidgets import HTML, HBox, IntSlider, Layout, SelectionSlider, VBox
 
 from dn3dlib.config import nearest
 from dn3dlib.data.manifest import DataSet
+from dn3dlib.data.segments import Segment
+from dn3dlib.data.video import header, iter_frames
 from dn3dlib.errors import ConfigError
-from dn3dlib.show import drawings
+from dn3dlib.evaluate.predict import Prediction
+from dn3dlib.show import drawings, timeline
 from dn3dlib.show.controls import Clickable, answer_to, image_html, opened
 from dn3dlib.show.figures import ACCENT
 from dn3dlib.show.inside import coloured
@@ -19,7 +25,7 @@ from dn3dlib.show.mistakes import cell_rows, cell_strips, fullest_mistake, seque
 from dn3dlib.show.players import play
 
 _LARGE, _STRIP, _GAP, _MARK = 260, 820, 6, 3  # pixels: a large picture, a strip of all times, the gap in it, the mark around a frame
-_SLOW = 12.5  # frames in a second: half the speed of the videos
+_MOST_SECONDS, _MOST_FPS, _LARGEST = 8, 15.0, 320  # of a segment that plays: seconds, frames in a second, pixels of its width
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class _Chosen:
     strips: str = ""  # HTML
     frames: np.ndarray | None = None  # of a player, uint8 (frames, height, width, 1 or 3)
     name: str = ""  # below the player
+    fps: float = 12.5  # frames in a second; half the speed of the kit's videos
 
 
 def feature_explorer(frames: np.ndarray, maps: dict[str, np.ndarray], centres: dict[str, np.ndarray], layer: str, unit: int = 0) -> VBox:
@@ -124,10 +131,55 @@ def embedding_explorer(points: np.ndarray, sequences: list, shares: np.ndarray, 
     return _choosing(drawings.plane(points, sequences, shares), sequences[chosen].id, shown)
 
 
-def _choosing(drawing: str, first: str, shown: Callable[[str], _Chosen]) -> VBox:
-    """A drawing to click; what is `shown` for the choice stands below and beside it, or the sentence of an error."""
+def timeline_explorer(prediction: Prediction, truth: Sequence[Segment] = ()) -> VBox:
+    """A widget: a player, and below it the timeline of a video; choose a segment, by click or by keyboard, and it plays. Taught in notebook 07.
+
+    It begins in the segment of least certainty. Of a segment longer than _MOST_SECONDS its beginning plays.
+
+    Args:
+        prediction: of `evaluate.predict.predict`; its video is read again for each segment.
+        truth: the true segments where they are known, as `timeline.timeline` takes them.
+
+    Raises:
+        ConfigError: a prediction without segments.
+    """
+    segments = {timeline.segment_choice(segment): segment for segment in prediction.segments}
+    if not segments:
+        raise ConfigError(f"There are no segments of {prediction.video} to show: predict a video that is longer than a clip.")
+
+    def shown(choice: str) -> _Chosen:
+        if choice not in segments:
+            raise ConfigError(f"There is no segment {choice!r} in this timeline: a segment is named like {next(iter(segments))!r}.")
+        segment = segments[choice]
+        words = f"{choice}, certainty {segment.certainty:.2f}"
+        if segment.end - segment.start > _MOST_SECONDS:
+            words += f"; its first {_MOST_SECONDS} seconds play"
+        frames, fps = segment_frames(prediction.video, prediction.fps, segment)
+        return _Chosen(words, "", frames, choice, fps)
+
+    first = min(prediction.segments, key=lambda segment: segment.certainty)
+    return _choosing(timeline.clickable_timeline(prediction, truth), timeline.segment_choice(first), shown, above=True)
+
+
+def segment_frames(video: Path, fps: float, segment: Segment) -> tuple[np.ndarray, float]:
+    """What a player shows of a segment: its frames, uint8 (frames, height, width, 3), and how many of them make a second. Taught in notebook 07.
+
+    Args:
+        video: the file.
+        fps: its own frames in a second; of more than _MOST_FPS some are left out, the tempo stays.
+        segment: of that video.
+    """
+    start = round(segment.start * fps)
+    stop = max(start + 1, round(min(segment.end, segment.start + _MOST_SECONDS) * fps))
+    step = max(1, math.ceil(fps / _MOST_FPS))
+    form = {"width": _LARGEST} if header(video).width > _LARGEST else {}
+    return np.stack(list(islice(iter_frames(video, start, stop, **form), 0, None, step))), fps / step
+
+
+def _choosing(drawing: str, first: str, shown: Callable[[str], _Chosen], above: bool = False) -> VBox:
+    """A drawing to click; what is `shown` for the choice stands below and beside it (the player with `above` on top), or the sentence of an error."""
     clickable, player, strips = Clickable(drawing=drawing, choice=first), HTML(), HTML()
-    row = HBox([clickable, player], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
+    row = VBox([player, clickable]) if above else HBox([clickable, player], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
     box = opened(VBox([row, strips]))
 
     def follow() -> None:
@@ -146,7 +198,7 @@ def _player(found: _Chosen) -> str:
     if found.frames is None:
         return ""
     try:
-        return play(found.frames, fps=_SLOW, label=found.name).data
+        return play(found.frames, fps=found.fps, label=found.name).data
     except ConfigError as error:  # too long for a player; its words and strips stay
         return f"<p>{html.escape(str(error))}</p>"
 

@@ -152,6 +152,20 @@ def test_a_cell_of_the_confusion_matrix_is_clicked_and_its_clips_play(ran: Page)
     expect(explorer.get_by_text("no sequence")).to_be_visible()
 
 
+@on("07_your_own_videos")
+def test_a_segment_of_the_timeline_is_clicked_and_plays(ran: Page):
+    explorer = cell(ran, "explorer.timeline_explorer(").locator(WIDGET_VIEW)
+    first = explorer.locator("[data-choice]").first
+    clicked_and_played(ran, explorer, explorer.locator("[data-choice][aria-pressed=false]").last, "timeline")
+    first.click()
+    ran.keyboard.press("ArrowRight")
+    second = explorer.locator("[data-choice]").nth(1)
+    expect(second).to_be_focused()
+    ran.keyboard.press("Enter")
+    expect(second).to_have_attribute("aria-pressed", "true")
+    expect(explorer.locator("iframe")).to_have_attribute("title", f"player: {second.get_attribute('data-choice')}")
+
+
 def clicked_and_played(page: Page, explorer: Locator, part: Locator, name: str) -> None:
     """Click a part of a drawing: another clip stands there, and it plays."""
     explorer.locator("iframe").wait_for()
