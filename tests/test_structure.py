@@ -55,9 +55,9 @@ def test_the_library_stays_small():
     """The design's "about 6000" is for what one reads to change the kit.
 
     What the lessons brought comes on top: the rebuilt defects and the data set with a trap (some 500 lines), and `show`, which grows with
-    each notebook. Training on several devices and hosts added some 450 lines, the way to SageMaker as many, which nobody needs to read
-    who trains at home.
+    each notebook. Training on several devices and hosts added some 550 lines, the way to SageMaker 450, which nobody needs to read
+    who trains at home; predicting (files, camera, what is none of these) some 650, and the way out, three formats and a run as one file, as many.
     """
     shown = [path for path in MODULES if path.parent.name == "show"]
-    assert sum(map(lines_of_code, set(MODULES) - set(shown))) < 7750
-    assert sum(map(lines_of_code, shown)) < 2600
+    assert sum(map(lines_of_code, set(MODULES) - set(shown))) < 9450
+    assert sum(map(lines_of_code, shown)) < 3250
