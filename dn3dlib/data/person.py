@@ -28,7 +28,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; right an
 
 
 def follow_motion(frames: Iterable[np.ndarray], height: int, width: int) -> Iterator[tuple[np.ndarray, Box | None]]:
-    """Each frame with the box that holds the moving person.
+    """Each frame with the box that holds the moving person. Taught in notebook 07.
 
     The background is the mean of the frames around; what differs from it by far more than most of the picture does is the person.
     Boxes are averaged over time. Their sides stand as `width` to `height`, and they never leave the picture. Of somebody who stands still
