@@ -34,7 +34,7 @@ def draw_boxes(frames: list[np.ndarray], boxes: list[Box | None]) -> np.ndarray:
 
 
 def play_person(path: Path, storage: StorageConfig, start: int = 0) -> HTML:
-    """A player of a video with the box that `storage.follow="motion"` cuts out, and the frames that are stored, beside it.
+    """A player of a video with the box that `storage.follow="motion"` cuts out, and the frames that are stored, beside it. Taught in notebook 07.
 
     Args:
         path: a video.

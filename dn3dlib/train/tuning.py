@@ -16,7 +16,7 @@ _PART = re.compile(r"stem|block\d+")  # of the names that `build_model` gives
 
 
 def copy_weights(source: Run, network: keras.Model, data: DataSet, clip: ClipConfig) -> str:
-    """Give a new network the best weights of a run; where the classes are other ones, those of the body alone.
+    """Give a new network the best weights of a run; where the classes are other ones, those of the body alone. Taught in notebook 07.
 
     Frames may have another size: the network averages over all places before it decides.
 
@@ -49,7 +49,7 @@ def copy_weights(source: Run, network: keras.Model, data: DataSet, clip: ClipCon
 
 
 def freeze(network: keras.Model, last: str, init_from: str) -> None:
-    """Let the first layers of a network stay as they are: neither weights nor running statistics move in training.
+    """Let the first layers of a network stay as they are: neither weights nor running statistics move in training. Taught in notebook 07.
 
     They work as in inference then, without dropout, and no gradient is computed for them.
 
