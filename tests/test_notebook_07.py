@@ -35,7 +35,7 @@ def test_videos_of_ones_own_are_learned_found_and_handed_on(papermill, filmed, t
     text = printed(executed)
     assert "INFO:tensorflow" not in text, "TensorFlow tells its own developers where it writes"
     assert "1 of 13 cannot be used" in text and "Ida_3.mp4 has no video stream" in text
-    data = DataSet.open(tmp_path / "data" / "own-filmed")
+    data = DataSet.open(tmp_path / "data" / "own-filmed-by-subject-0.34,0.33,0.33")
     assert data.classes == ("boxing", "squatting") and len(data.sequences) == 12 and not (tmp_path / "data" / "phone").exists()
     tuned, scratch = (Run.open(tmp_path / "runs" / f"phone-{name}-001") for name in ("tuned", "scratch"))
     assert (tuned.train.freeze, scratch.train.freeze) == ("body", "none") and tuned.train.epochs == scratch.train.epochs == 1

@@ -28,7 +28,7 @@ _FIXED = (1980, 1, 1, 0, 0, 0)  # the time of every member, so that equal runs g
 
 
 def write_bundle(run_dir: Path, file: Path) -> dict:
-    """Write a run as one file: its best weights, configuration, history, evaluation, figures and a card.
+    """Write a run as one file: its best weights, configuration, history, evaluation, figures and a card. Taught in notebook 07.
 
     Folders of this machine are left out: of the data set and of the run that it started from, the names alone go along.
 
@@ -63,7 +63,7 @@ def write_bundle(run_dir: Path, file: Path) -> dict:
 
 
 def open_bundle(file: Path, run_dir: Path) -> Run:
-    """Make a run's folder out of a bundle; nothing is written before all has been checked, and nothing in it is executed.
+    """Make a run's folder out of a bundle; nothing is written before all has been checked, and nothing in it is executed. Taught in notebook 07.
 
     Args:
         file: of `write_bundle`.

@@ -39,7 +39,7 @@ def export(
     clips: int = 32,
     show_progress: bool = True,
 ) -> dict:
-    """Write a run's best network in formats that need neither this kit nor Keras, and measure each against the network.
+    """Write a run's best network in formats that need neither this kit nor Keras, and measure each against the network. Taught in notebook 07.
 
     Every format takes clips as they are decoded, uint8 (clips, frames, height, width, channels) from 0 to 255, LiteRT one at a time,
     and gives probabilities float32 (clips, classes). Classes and clip settings lie in the file; a program beside it uses it.
