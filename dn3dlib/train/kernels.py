@@ -178,8 +178,10 @@ def drop_out(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     bytes, rate · 256, is rounded up or down at random, so that the rate is met on average (and is 255/256 at most).
     """
     count = tf.size(x)
-    drawn = tf.random.stateless_uniform([(count + 3) // 4 + 1], seed, minval=None, maxval=None, dtype=tf.int32)
-    threshold = tf.minimum(tf.floor(rate * 256 + tf.cast(drawn[-1], tf.float32) / 2**32 + 0.5), 255)
+    # Of int32, TensorFlow would bring all numbers from a GPU to the host to take the last one.
+    drawn = tf.random.stateless_uniform([(count + 3) // 4 + 1], seed, minval=None, maxval=None, dtype=tf.uint32)
+    last = tf.bitcast(drawn[-1], tf.int32)
+    threshold = tf.minimum(tf.floor(rate * 256 + tf.cast(last, tf.float32) / 2**32 + 0.5), 255)
     values = tf.reshape(tf.bitcast(drawn, tf.uint8), [-1])[:count]
     keep = tf.reshape(values >= tf.cast(threshold, tf.uint8), tf.shape(x))
 
