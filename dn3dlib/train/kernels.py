@@ -30,7 +30,9 @@ def normalise_batch(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: fl
 def normalise_over_replicas(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """`normalise_batch` by the mean and variance of the clips of all replicas; each must call it with its own.
 
-    What one replica gives another depends on its maps, so on the way back sums go round, too.
+    What one replica gives another depends on its maps, so on the way back sums go round, too. One message suffices for the variance as
+    mean of squares less squared mean, which loses digits where the mean is large: 3e-5 of the variance at a mean of ten standard
+    deviations was seen, 3e-6 at three, the most in the trained networks that come with the kit.
     """
 
     def over_all(*vectors: tf.Tensor) -> list[tf.Tensor]:
