@@ -7,7 +7,7 @@
 All ways run in turn in one call. Matrix products are in the way's own precision (TensorFlow lets float32 ones run in TF32 on cards
 that have it); the share counts the operations of convolutions and the head alone (`model/anatomy.py`). Input stall is the share of a
 training's time in which the step waits for clips from real records, against one batch that lies in the device's memory. Peak memory
-is that of one step, with the weights of all that is measured.
+is what a step takes beyond what lies there already: weights, batches and matrices of all that is measured.
 """
 
 import argparse
@@ -84,16 +84,27 @@ def has(precision: str, task: Task) -> bool:
 
 def ways_of(precision: str, task: Task, xla: bool, side: int) -> dict[str, Callable[[int], float]]:
     """Name → a function from a number of steps, or products, to seconds."""
-    import tensorflow as tf
-
+    device = task.strategy.extended.worker_devices[0]
     batch, (step, _) = task.fixed_batch(), task.step(precision)
     ways = {precision: on_one_batch(step, task, batch)}
     if xla:
-        compiled = tf.function(task.step(precision)[0].python_function, autograph=False, jit_compile=True)
-        ways[f"{precision}, XLA"] = on_one_batch(compiled, task, batch)
+        ways[f"{precision}, XLA"] = on_one_batch(compiled(task.step(precision)[0], device), task, batch)
     ways[f"{precision}, real records"] = on_records(step, task)
-    ways[products_in(precision)] = matrix_products(precision, side, task.strategy.extended.worker_devices[0])
+    ways[products_in(precision)] = matrix_products(precision, side, device)
     return ways
+
+
+def compiled(step, device: str) -> Callable:
+    """A step compiled by XLA, which computes where it is called: else on the first GPU, wherever the weights are."""
+    import tensorflow as tf
+
+    function = tf.function(step.python_function, autograph=False, jit_compile=True)
+
+    def call(*batch):
+        with tf.device(device):
+            return function(*batch)
+
+    return call
 
 
 def products_in(precision: str) -> str:
@@ -105,12 +116,13 @@ def is_product(way: str) -> bool:
 
 
 def peak_memory(run: Callable[[int], float], gpu: str) -> int:
-    """Bytes of the GPU's memory that TensorFlow holds at most during a step."""
-    import tensorflow as tf
+    """Bytes of the GPU's memory that a step takes at most, beyond what TensorFlow held before it."""
+    from tensorflow.config.experimental import get_memory_info, reset_memory_stats
 
-    tf.config.experimental.reset_memory_stats(f"GPU:{gpu}")
+    reset_memory_stats(f"GPU:{gpu}")
+    before = get_memory_info(f"GPU:{gpu}")["current"]
     run(1)
-    return tf.config.experimental.get_memory_info(f"GPU:{gpu}")["peak"]
+    return get_memory_info(f"GPU:{gpu}")["peak"] - before
 
 
 def report(task: Task, precisions: list[str], seconds: list[dict[str, float]], side: int, peaks: dict[str, int]) -> None:

@@ -144,6 +144,12 @@ def test_functions(answer, sentence, capsys):
         assert capsys.readouterr().out.startswith(sentence)
 
 
+@pytest.mark.parametrize(("size", "told"), [(3, "for ([0.0, 1.0, 2.0]): "), (10, "for (an array (10,)): ")])
+def test_the_numbers_of_a_small_array_are_told(size, told, capsys):
+    Exercise(np.sum, (), cases=((np.arange(float(size)),),)).check(lambda numbers: -1)
+    assert capsys.readouterr().out.startswith(f"not yet: {told}")
+
+
 # The exercises of the notebooks
 
 

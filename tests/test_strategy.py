@@ -205,7 +205,7 @@ def test_each_clip_is_taken_once_by_shares_that_differ_by_one(clips, batch_size,
 def test_a_training_says_what_each_takes(replicas, said, trained):
     run = Run.open(trained)
     run = dataclasses.replace(run, train=dataclasses.replace(run.train, batch_size=16))
-    sentences = describe_start(run, "two", replicas, 30, 2, True, 1000)
+    sentences = describe_start(run, "two", replicas, 30, 2, True, SimpleNamespace(count_params=lambda: 1000))
     assert said in sentences[1] and f"began with 1 replicas and goes on with {replicas}" in sentences[2]
 
 

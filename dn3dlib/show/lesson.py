@@ -10,6 +10,8 @@ from dn3dlib.config import nearest
 from dn3dlib.errors import ConfigError
 from dn3dlib.show.answers import UNTOUCHED, Verdict, compare
 
+_SHOWN = 9  # numbers of an array that are told one by one
+
 
 def check_parameters(namespace: dict) -> None:
     """Refuse a parameter that the notebook did not declare, or one of another type.
@@ -101,7 +103,9 @@ class Exercise:
 
 
 def _shown(argument) -> str:
-    return f"an array {argument.shape}" if isinstance(argument, np.ndarray) else str(argument)
+    if not isinstance(argument, np.ndarray):
+        return str(argument)
+    return str(argument.tolist()) if argument.size <= _SHOWN else f"an array {argument.shape}"
 
 
 def _copied(argument):

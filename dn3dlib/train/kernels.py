@@ -30,7 +30,9 @@ def normalise_batch(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: fl
 def normalise_over_replicas(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """`normalise_batch` by the mean and variance of the clips of all replicas; each must call it with its own.
 
-    What one replica gives another depends on its maps, so on the way back sums go round, too.
+    What one replica gives another depends on its maps, so on the way back sums go round, too. One message suffices for the variance as
+    mean of squares less squared mean, which loses digits where the mean is large: 3e-5 of the variance at a mean of ten standard
+    deviations was seen, 3e-6 at three, the most in the trained networks that come with the kit.
     """
 
     def over_all(*vectors: tf.Tensor) -> list[tf.Tensor]:
@@ -178,8 +180,10 @@ def drop_out(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     bytes, rate · 256, is rounded up or down at random, so that the rate is met on average (and is 255/256 at most).
     """
     count = tf.size(x)
-    drawn = tf.random.stateless_uniform([(count + 3) // 4 + 1], seed, minval=None, maxval=None, dtype=tf.int32)
-    threshold = tf.minimum(tf.floor(rate * 256 + tf.cast(drawn[-1], tf.float32) / 2**32 + 0.5), 255)
+    # Of int32, TensorFlow would bring all numbers from a GPU to the host to take the last one.
+    drawn = tf.random.stateless_uniform([(count + 3) // 4 + 1], seed, minval=None, maxval=None, dtype=tf.uint32)
+    last = tf.bitcast(drawn[-1], tf.int32)
+    threshold = tf.minimum(tf.floor(rate * 256 + tf.cast(last, tf.float32) / 2**32 + 0.5), 255)
     values = tf.reshape(tf.bitcast(drawn, tf.uint8), [-1])[:count]
     keep = tf.reshape(values >= tf.cast(threshold, tf.uint8), tf.shape(x))
 
