@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace) -> None:
         side = SIDE if gpu is None else LARGE
         ways, peaks = {}, {}
         for precision in precisions:
-            ways |= ways_of(precision, task, xla, side)
+            ways |= {way: run for way, run in ways_of(precision, task, xla, side).items() if fits(way, run)}
         steps = arguments.steps or STEPS["CPU" if gpu is None else "GPU"]
         seconds = in_turn(ways, steps, arguments.rounds)
         if gpu is not None:
@@ -78,6 +78,18 @@ def has(precision: str, task: Task) -> bool:
         choose_precision(replace(task.preset.train, precision=precision), task.strategy)
     except ConfigError as error:
         print(f"Left out: {error}")
+        return False
+    return True
+
+
+def fits(way: str, run: Callable[[int], float]) -> bool:
+    """Whether the device's memory holds what a way takes; prints where it does not."""
+    import tensorflow as tf
+
+    try:
+        run(1)
+    except tf.errors.ResourceExhaustedError:
+        print(f"Left out: {way} takes more memory than there is; try a smaller --batch-size.")
         return False
     return True
 
@@ -134,13 +146,15 @@ def report(task: Task, precisions: list[str], seconds: list[dict[str, float]], s
     flops, products = task.flops(), 2 * side**3
     print(f"  {'':24}{'clips/s':>10}{'ms a step':>11}{'of products':>13}{'peak memory':>13}")
     for way in seconds[0]:
-        if not is_product(way):
+        if not is_product(way) and products_in(way.partition(",")[0]) in seconds[0]:
             took = median(lambda row, way=way: row[way])
             rate = products_in(way.partition(",")[0])
             share = median(lambda row, way=way, rate=rate: flops / row[way] / (products / row[rate]))
             peak = f"{peaks[way] / 1e6:,.0f} MB" if way in peaks else "not told"
             print(f"  {way:24}{task.batch / took:10.2f}{took * 1e3:11.1f}{share:13.3f}{peak:>13}")
     for precision in precisions:
+        if not {precision, f"{precision}, real records", products_in(precision)} <= set(seconds[0]):
+            continue  # one of them was left out
         found = products / median(lambda row, precision=precision: row[products_in(precision)])
         stall = median(lambda row, precision=precision: 1 - row[precision] / row[f"{precision}, real records"])
         print(f"  {precision}: matrix products of {side}×{side} give {found / 1e9:,.0f} GFLOP/s; input stall {stall:.1%} of a training's time")

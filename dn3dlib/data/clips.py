@@ -178,6 +178,8 @@ def shares_of_batches(clips: int, batch_size: int, replica: int = 0, replicas: i
 
     Shares of a batch follow each other and differ by one clip at most. Where fewer clips are left than there are replicas, each takes
     all of them: a share of no clips has no batch statistics. Then each counts for a part only, see `train.steps.make_train_step`.
+    It is clips that are shared out: a record of which an epoch has several clips may be read by several replicas, or two of them would
+    not do together what one does.
     """
     starts = np.arange(0, clips, batch_size)
     sizes = np.minimum(clips - starts, batch_size)
