@@ -249,7 +249,9 @@ def test_a_member_that_is_there_twice(members, tmp_path):
     [
         ("config.json", b"[]", "it holds no JSON object"),
         ("config.json", b"{" * 100, "it is no JSON"),
-        ("evaluation.json", b'{"elsewhere": {}}', "it holds more than a report for each split"),
+        ("evaluation.json", b'{"elsewhere": {}}', "it holds something else than a report for each split"),
+        ("evaluation.json", b'{"test": {"split": "test"}}', "it holds something else than a report for each split"),
+        ("environment.json", b'{"packages": 5}', "its packages are no list of versions by name"),
         ("threshold.json", b'{"threshold": NaN}', "it holds no certainty from 0 to 1"),
         ("history.csv", b"a,b\n1,2\n", "it is damaged"),
         ("uses.json", b'{"uses": 3}', "it is damaged"),
@@ -261,7 +263,13 @@ def test_a_member_of_another_kind(name, data, sentence, members, tmp_path):
     refused(pack(tmp_path / "x.dn3d", members | {name: data}), f"'{name}' in it is not as it must be: {sentence}")
 
 
-@pytest.mark.parametrize(("key", "value"), [("classes", ["a", 3]), ("classes", ["a", "a"]), ("path", "../elsewhere"), ("train_subjects", ["\x1b[2J"])])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", ["a", 3]), ("classes", ["a", "a"]), ("path", "../elsewhere"), ("path", ".."), ("train_subjects", ["\x1b[2J"]), ("protocol", "\x1b[2J"),
+        ("fps", -5.0), ("fps", 1e300), ("fps", float("nan")),
+    ],
+)  # fmt: skip
 def test_a_configuration_that_leads_astray(key, value, members, tmp_path):
     config = json.loads(members["config.json"])
     config["data"][key] = value
