@@ -19,7 +19,6 @@ from dn3dlib.evaluate.threshold import THRESHOLD, keep_threshold, kept_threshold
 from dn3dlib.evaluate.uses import USES, read_uses
 from dn3dlib.files import folder_written_beside, plain_disk_errors, read_json, write_bytes, write_json
 from dn3dlib.model.densenet3d import build_model
-from dn3dlib.places import data_home
 from dn3dlib.train.best import load_best, save_best
 from dn3dlib.train.runs import CONFIG, ENVIRONMENT, EVALUATION, HISTORY, Run
 
@@ -83,10 +82,8 @@ def open_bundle(file: Path, run_dir: Path) -> Run:
     bundle = Bundle.read(file)
     network = build_model(bundle.run.model, bundle.run.clip_shape, len(bundle.run.classes))
     network.set_weights(bundle.weights([variable.shape for variable in network.weights]))
-    config = bundle.run.to_dict()
-    config["data"]["path"] = str(data_home() / config["data"]["path"])
     with folder_written_beside(run_dir) as folder:
-        write_json(folder / CONFIG, config)
+        write_json(folder / CONFIG, bundle.run.to_dict())
         for name, data in bundle.others.items():
             (folder / name).write_bytes(data)
         _check_readable(Path(file), Run.open(folder))
