@@ -26,7 +26,7 @@ from dn3dlib.data.decode import frame_form
 from dn3dlib.data.one_clip import clip_of_video
 from dn3dlib.data.strung import string_together
 from dn3dlib.data.video import iter_frames, probe, write_video
-from dn3dlib.errors import ConfigError, RunError, VideoError
+from dn3dlib.errors import ConfigError, Dn3dError, RunError, VideoError
 from dn3dlib.evaluate.live import predict_live
 from dn3dlib.evaluate.predict import Predictor, predict
 from dn3dlib.evaluate.threshold import THRESHOLD, threshold_of
@@ -208,7 +208,7 @@ def bad(tmp_path) -> dict[str, Path]:
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.zeros((60, 80, 3), np.uint8))
     (tmp_path / "text.avi").write_text("no video\n" * 100)
     write_video(tmp_path / "short.avi", np.zeros((3, 32, 32), np.uint8), 25)
-    return {"photo.jpg": "1 frames at 25", "text.avi": "no video stream", "short.avi": r"has 3 frames .* a clip of this run spans 4 at 25", "gone.avi": "does not exist"}
+    return {"photo.jpg": "has 1 frame at 25", "text.avi": "no video stream", "short.avi": r"has 3 frames .* a clip of this run spans 4 at 25", "gone.avi": "does not exist"}
 
 
 def test_what_cannot_be_used_is_told_and_the_others_go_on(run, walk, bad, tmp_path):
@@ -369,6 +369,15 @@ def test_json_is_one_object(run, walk, shell, tmp_path):
     assert set(first["segments"][0]) == {"start", "end", "label", "certainty"}
 
 
+def test_what_was_found_is_told_where_the_file_can_no_longer_be_written(run, walk, shell, tmp_path, monkeypatch):
+    def full(path, data):
+        raise Dn3dError("The disk is full.")
+
+    monkeypatch.setattr("dn3dlib.cli.predict.write_bytes", full)
+    status, out, err = shell("predict", "--run", run, walk, "--out", tmp_path / "x.csv", "--threshold", 0, "--json", "--device", "cpu")
+    assert status == 2 and "The disk is full" in err.splitlines()[-1] and len(json.loads(out)["videos"]) == 1
+
+
 def test_a_table_holds_all_videos(run, walk, shell, tmp_path):
     status, _, _ = shell("predict", "--run", run, walk, tmp_path / "gone.avi", walk, "--out", tmp_path / "new" / "all.csv", "--threshold", 0, "--device", "cpu")
     rows = list(csv.DictReader((tmp_path / "new" / "all.csv").open()))
@@ -395,6 +404,8 @@ def test_an_annotated_video_plays_in_browsers(run, walk, shell, tmp_path):
         (["a.avi", "--out", "x.txt"], "ends in neither .csv nor .mp4"),
         (["a.avi", "b.avi", "--out", "x.mp4"], "x.mp4 is one video, but 2 are given"),
         (["a.avi", "--out", "here.csv"], "already exists"),
+        (["a.avi", "--out", "here.csv/x.csv"], "x.csv cannot be made"),
+        pytest.param(["a.avi", "--out", "/proc/x.csv"], "/proc/x.csv cannot be", marks=pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc")),
     ],
 )
 def test_what_could_not_be_written_is_refused_first(shell, tmp_path, monkeypatch, arguments, words):

@@ -258,7 +258,7 @@ def _prediction(predictor: Predictor, opened: _Opened, frames: int, starts, numb
 
 def _too_short(opened: _Opened, frames: int, clip: ClipConfig, rate: float) -> VideoError:
     message = (
-        f"{opened.video} has {frames} frames at {opened.fps:g} frames/s ({frames / opened.fps:.2f} s), but a clip of this run spans {clip.span} at "
+        f"{opened.video} has {frames} frame{'s' * (frames != 1)} at {opened.fps:g} frames/s ({frames / opened.fps:.2f} s), but a clip of this run spans {clip.span} at "
         f"{rate:g} ({clip.span / rate:.2f} s); give a longer video"
     )
     return VideoError(message, f"shorter than a clip ({frames} of {clip.span} frames)")
