@@ -182,7 +182,7 @@ def test_names_that_are_none_get_the_nearest(trained, tmp_path):
 
 
 def test_int8_needs_clips(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DN3D_DATA", str(tmp_path))
     refused(DataError, "name one with --data", tmp_path / "out", TRAINED / "honest", ["litert"], precisions=["int8"])
 
 

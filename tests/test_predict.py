@@ -349,6 +349,7 @@ def test_the_shell_tells_a_timeline(run, walk, shell):
     assert "times as fast as it plays" in err
     if len(found.segments) > 1:
         assert [line.split()[3] for line in out.splitlines()[1:]] == [segment.name for segment in found.segments]
+        assert out.splitlines()[0].endswith("behind each class its mean probability")
 
 
 def test_of_a_short_clip_it_tells_all_probabilities(run, shell, tmp_path):

@@ -116,7 +116,7 @@ def _describe(prediction) -> str:
         return "\n".join([f"{head}: {segments[0].name}{below}", *(f"  {name:<{width}}  {share:.3f}" for name, share in rows)])
     width, wide = max(len(s.name) for s in segments), len(clock(segments[-1].end))
     lines = [f"  {clock(s.start):>{wide}} – {clock(s.end):>{wide}}  {s.name:<{width}}  {s.certainty:.2f}" for s in segments]
-    return "\n".join([f"{head}{below}", *lines])
+    return "\n".join([f"{head}{below}; behind each class its mean probability", *lines])
 
 
 def clock(seconds: float) -> str:

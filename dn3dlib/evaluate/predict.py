@@ -137,7 +137,7 @@ def predict(
 
     Frames are fitted, stored and normalised as those of the run's data, at its frame rate. A video shorter than two windows
     gets one segment, from the mean of its windows; else each moment belongs to the window whose middle is nearest, and no segment
-    is shorter than two windows.
+    is shorter than two windows. Frames count as evenly spaced: of a file whose rate varies, as phones film in the dark, times are off.
     Memory does not grow with a video's length, but for a row of probabilities for each window.
 
     Args:
