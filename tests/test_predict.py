@@ -454,6 +454,11 @@ def test_a_file_stands_for_the_camera(run, walk):
     assert found[-1].label == whole.classes[whole.probabilities[-1].argmax()]
 
 
+def test_a_file_shorter_than_a_clip_is_told(run, bad, tmp_path):
+    with pytest.raises(VideoError, match=r"short.avi is shorter than a clip of this run, 4 frames at 25 frames/s \(0.16 s\)"):
+        list(predict_live(run, tmp_path / "short.avi", threshold=0.0, device="cpu"))
+
+
 class FilmedByClock:
     """A camera of ten frames a second, each as grey as its number, that is unplugged after 20."""
 
