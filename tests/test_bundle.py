@@ -93,6 +93,11 @@ def test_the_run_can_be_used_as_any_other(bundle, prepared, tiny, tmp_path):
     assert again["confusion"] == known["confusion"] and again["test_uses"] == 2
     history = train(prepared, tmp_path / "next", tiny.clip, tiny.model, tiny.train, init_from=run.path, device="cpu", show_progress=False)
     assert len(history) == 2
+    write_bundle(tmp_path / "next", tmp_path / "next.dn3d")
+    with zipfile.ZipFile(tmp_path / "next.dn3d") as archive:
+        told = {name: archive.read(name) for name in archive.namelist()}
+    assert json.loads(told["environment.json"])["start"].startswith("The run began with the weights of run")
+    assert not [name for name, data in told.items() if str(tmp_path).encode() in data], "nor where the run lay that it started from"
 
 
 def test_the_threshold_of_none_of_these_goes_along(evaluated, tmp_path):

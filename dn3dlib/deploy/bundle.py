@@ -104,7 +104,7 @@ def _check_readable(file: Path, run: Run) -> None:
 def _members(run: Run) -> dict[str, bytes]:
     """Name → content of all that a bundle holds but for the list of it, in the order in which it is written."""
     weights = _weights(run)
-    history, environment = run.history(), _read(run.path / ENVIRONMENT)
+    history, environment = run.history(), _environment(run)
     reports, uses = _read(run.path / EVALUATION), _read(run.path / USES)
     pictures = _pictures(run, history, reports)
     shared = Run.from_dict(run.path, _without_folders(run.to_dict()))
@@ -146,6 +146,12 @@ def _pictures(run: Run, history: list[dict], reports: dict) -> dict[str, bytes]:
 
 def _read(path: Path) -> dict:
     return read_json(path, f"file {path.name}") if path.is_file() else {}
+
+
+def _environment(run: Run) -> dict:
+    """What is noted of how the run was made; the run that it started from by its name alone."""
+    noted = _read(run.path / ENVIRONMENT)
+    return noted | ({"start": noted["start"].replace(run.init_from, _name(run.init_from))} if "start" in noted else {})
 
 
 def _without_folders(config: dict) -> dict:
