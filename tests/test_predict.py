@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,11 +20,13 @@ import keras
 import numpy as np
 import pytest
 
+from dn3dlib.cli.predict import _describe
 from dn3dlib.config import ModelConfig, StorageConfig
 from dn3dlib.data import camera
 from dn3dlib.data.acting import CLASSES, render_video
 from dn3dlib.data.decode import frame_form
 from dn3dlib.data.one_clip import clip_of_video
+from dn3dlib.data.segments import Segment
 from dn3dlib.data.strung import string_together
 from dn3dlib.data.video import iter_frames, probe, write_video
 from dn3dlib.errors import ConfigError, Dn3dError, RunError, VideoError
@@ -347,9 +350,10 @@ def test_the_shell_tells_a_timeline(run, walk, shell):
     (found,) = found_in(run, walk)
     assert status == 0 and out.splitlines()[0].startswith(f"{walk}: 0:02.4, 60 frames at 25 frames/s")
     assert "times as fast as it plays" in err
-    if len(found.segments) > 1:
-        assert [line.split()[3] for line in out.splitlines()[1:]] == [segment.name for segment in found.segments]
-        assert out.splitlines()[0].endswith("behind each class its mean probability")
+    several = replace(found, threshold=0.5, segments=(Segment(0, 1.2, "boxing", 0.9), Segment(1.2, 2.4, None, 0.4)))
+    head, *lines = _describe(several).splitlines()
+    assert "; windows less certain than 0.500 are none of these; behind each class its mean probability" in head
+    assert [line.split() for line in lines] == [["0:00.0", "–", "0:01.2", "boxing", "0.90"], ["0:01.2", "–", "0:02.4", *"none of these".split(), "0.40"]]
 
 
 def test_of_a_short_clip_it_tells_all_probabilities(run, shell, tmp_path):
