@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from dn3dlib.data.camera import frames_of
-from dn3dlib.data.windows import ahead, at_rate, cut_windows
+from dn3dlib.data.windows import USUAL_RATE, ahead, at_rate, cut_windows
 from dn3dlib.errors import VideoError
 from dn3dlib.evaluate.merging import certainties_of
-from dn3dlib.evaluate.predict import USUAL_RATE, Predictor
+from dn3dlib.evaluate.predict import Predictor
 from dn3dlib.metrics import smoothed
 
 

@@ -15,7 +15,7 @@ from dn3dlib.data.clips import normalise
 from dn3dlib.data.decode import frame_form
 from dn3dlib.data.segments import Segment
 from dn3dlib.data.video import header, iter_frames
-from dn3dlib.data.windows import Windows, ahead, at_rate, cut_windows
+from dn3dlib.data.windows import USUAL_RATE, Windows, ahead, at_rate, cut_windows
 from dn3dlib.errors import ConfigError, Dn3dError, RunError, VideoError
 from dn3dlib.evaluate.merging import certainties_of, segments_of
 from dn3dlib.evaluate.threshold import threshold_of
@@ -28,7 +28,6 @@ from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
 
 _BATCH = 4  # windows computed at once, or fewer where the run trained on fewer: 16 take 300 MB more and are no faster
-USUAL_RATE = 25.0  # frames/s, where neither run nor video tells one
 _LEAST = 2  # spans of a clip: the windows around a cut between two actions see both, and a third one in it, for about so long
 
 
