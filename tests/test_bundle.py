@@ -93,6 +93,11 @@ def test_the_run_can_be_used_as_any_other(bundle, prepared, tiny, tmp_path):
     assert again["confusion"] == known["confusion"] and again["test_uses"] == 2
     history = train(prepared, tmp_path / "next", tiny.clip, tiny.model, tiny.train, init_from=run.path, device="cpu", show_progress=False)
     assert len(history) == 2
+    write_bundle(tmp_path / "next", tmp_path / "next.dn3d")
+    with zipfile.ZipFile(tmp_path / "next.dn3d") as archive:
+        told = {name: archive.read(name) for name in archive.namelist()}
+    assert json.loads(told["environment.json"])["start"].startswith("The run began with the weights of run")
+    assert not [name for name, data in told.items() if str(tmp_path).encode() in data], "nor where the run lay that it started from"
 
 
 def test_the_threshold_of_none_of_these_goes_along(evaluated, tmp_path):
@@ -249,7 +254,9 @@ def test_a_member_that_is_there_twice(members, tmp_path):
     [
         ("config.json", b"[]", "it holds no JSON object"),
         ("config.json", b"{" * 100, "it is no JSON"),
-        ("evaluation.json", b'{"elsewhere": {}}', "it holds more than a report for each split"),
+        ("evaluation.json", b'{"elsewhere": {}}', "it holds something else than a report for each split"),
+        ("evaluation.json", b'{"test": {"split": "test"}}', "it holds something else than a report for each split"),
+        ("environment.json", b'{"packages": 5}', "its packages are no list of versions by name"),
         ("threshold.json", b'{"threshold": NaN}', "it holds no certainty from 0 to 1"),
         ("history.csv", b"a,b\n1,2\n", "it is damaged"),
         ("uses.json", b'{"uses": 3}', "it is damaged"),
@@ -261,7 +268,13 @@ def test_a_member_of_another_kind(name, data, sentence, members, tmp_path):
     refused(pack(tmp_path / "x.dn3d", members | {name: data}), f"'{name}' in it is not as it must be: {sentence}")
 
 
-@pytest.mark.parametrize(("key", "value"), [("classes", ["a", 3]), ("classes", ["a", "a"]), ("path", "../elsewhere"), ("train_subjects", ["\x1b[2J"])])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", ["a", 3]), ("classes", ["a", "a"]), ("path", "../elsewhere"), ("path", ".."), ("train_subjects", ["\x1b[2J"]), ("protocol", "\x1b[2J"),
+        ("fps", -5.0), ("fps", 1e300), ("fps", float("nan")),
+    ],
+)  # fmt: skip
 def test_a_configuration_that_leads_astray(key, value, members, tmp_path):
     config = json.loads(members["config.json"])
     config["data"][key] = value

@@ -136,7 +136,7 @@ def test_every_normalisation_is_inside(normalisation, tmp_path):
 
 
 def test_shipped_networks_are_exported_on_noise_where_their_data_are_not_there(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DN3D_DATA", str(tmp_path))
     for name in ("honest", "mended"):
         found = export(TRAINED / name, tmp_path / name, ["litert"], clips=2, show_progress=False)
         assert found["checked_on"] == "2 clips of noise, since the run's data set is not there"
@@ -182,7 +182,7 @@ def test_names_that_are_none_get_the_nearest(trained, tmp_path):
 
 
 def test_int8_needs_clips(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DN3D_DATA", str(tmp_path))
     refused(DataError, "name one with --data", tmp_path / "out", TRAINED / "honest", ["litert"], precisions=["int8"])
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,14 +20,16 @@ import keras
 import numpy as np
 import pytest
 
+from dn3dlib.cli.predict import _describe
 from dn3dlib.config import ModelConfig, StorageConfig
 from dn3dlib.data import camera
 from dn3dlib.data.acting import CLASSES, render_video
 from dn3dlib.data.decode import frame_form
 from dn3dlib.data.one_clip import clip_of_video
+from dn3dlib.data.segments import Segment
 from dn3dlib.data.strung import string_together
 from dn3dlib.data.video import iter_frames, probe, write_video
-from dn3dlib.errors import ConfigError, RunError, VideoError
+from dn3dlib.errors import ConfigError, Dn3dError, RunError, VideoError
 from dn3dlib.evaluate.live import predict_live
 from dn3dlib.evaluate.predict import Predictor, predict
 from dn3dlib.evaluate.threshold import THRESHOLD, threshold_of
@@ -208,7 +211,7 @@ def bad(tmp_path) -> dict[str, Path]:
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.zeros((60, 80, 3), np.uint8))
     (tmp_path / "text.avi").write_text("no video\n" * 100)
     write_video(tmp_path / "short.avi", np.zeros((3, 32, 32), np.uint8), 25)
-    return {"photo.jpg": "1 frames at 25", "text.avi": "no video stream", "short.avi": r"has 3 frames .* a clip of this run spans 4 at 25", "gone.avi": "does not exist"}
+    return {"photo.jpg": "has 1 frame at 25", "text.avi": "no video stream", "short.avi": r"has 3 frames .* a clip of this run spans 4 at 25", "gone.avi": "does not exist"}
 
 
 def test_what_cannot_be_used_is_told_and_the_others_go_on(run, walk, bad, tmp_path):
@@ -347,8 +350,10 @@ def test_the_shell_tells_a_timeline(run, walk, shell):
     (found,) = found_in(run, walk)
     assert status == 0 and out.splitlines()[0].startswith(f"{walk}: 0:02.4, 60 frames at 25 frames/s")
     assert "times as fast as it plays" in err
-    if len(found.segments) > 1:
-        assert [line.split()[3] for line in out.splitlines()[1:]] == [segment.name for segment in found.segments]
+    several = replace(found, threshold=0.5, segments=(Segment(0, 1.2, "boxing", 0.9), Segment(1.2, 2.4, None, 0.4)))
+    head, *lines = _describe(several).splitlines()
+    assert "; windows less certain than 0.500 are none of these; behind each class its mean probability" in head
+    assert [line.split() for line in lines] == [["0:00.0", "–", "0:01.2", "boxing", "0.90"], ["0:01.2", "–", "0:02.4", *"none of these".split(), "0.40"]]
 
 
 def test_of_a_short_clip_it_tells_all_probabilities(run, shell, tmp_path):
@@ -367,6 +372,15 @@ def test_json_is_one_object(run, walk, shell, tmp_path):
     assert (first["video"], first["fps"], first["frames"], first["complete"], first["threshold"]) == (str(walk), 25.0, 60, True, 0.0)
     assert set(first["probabilities"]) == set(CLASSES) and first["segments"][-1]["end"] == pytest.approx(2.4)
     assert set(first["segments"][0]) == {"start", "end", "label", "certainty"}
+
+
+def test_what_was_found_is_told_where_the_file_can_no_longer_be_written(run, walk, shell, tmp_path, monkeypatch):
+    def full(path, data):
+        raise Dn3dError("The disk is full.")
+
+    monkeypatch.setattr("dn3dlib.cli.predict.write_bytes", full)
+    status, out, err = shell("predict", "--run", run, walk, "--out", tmp_path / "x.csv", "--threshold", 0, "--json", "--device", "cpu")
+    assert status == 2 and "The disk is full" in err.splitlines()[-1] and len(json.loads(out)["videos"]) == 1
 
 
 def test_a_table_holds_all_videos(run, walk, shell, tmp_path):
@@ -395,6 +409,8 @@ def test_an_annotated_video_plays_in_browsers(run, walk, shell, tmp_path):
         (["a.avi", "--out", "x.txt"], "ends in neither .csv nor .mp4"),
         (["a.avi", "b.avi", "--out", "x.mp4"], "x.mp4 is one video, but 2 are given"),
         (["a.avi", "--out", "here.csv"], "already exists"),
+        (["a.avi", "--out", "here.csv/x.csv"], "x.csv cannot be made"),
+        pytest.param(["a.avi", "--out", "/proc/x.csv"], "/proc/x.csv cannot be", marks=pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc")),
     ],
 )
 def test_what_could_not_be_written_is_refused_first(shell, tmp_path, monkeypatch, arguments, words):
@@ -440,6 +456,11 @@ def test_a_file_stands_for_the_camera(run, walk):
     # The newest window knows only those before it; in the end there are none behind the last.
     np.testing.assert_allclose(found[-1].probabilities, whole.probabilities[-1], atol=1e-5)
     assert found[-1].label == whole.classes[whole.probabilities[-1].argmax()]
+
+
+def test_a_file_shorter_than_a_clip_is_told(run, bad, tmp_path):
+    with pytest.raises(VideoError, match=r"short.avi is shorter than a clip of this run, 4 frames at 25 frames/s \(0.16 s\)"):
+        list(predict_live(run, tmp_path / "short.avi", threshold=0.0, device="cpu"))
 
 
 class FilmedByClock:

@@ -15,7 +15,9 @@ import pytest
 from dn3dlib.config import apply_settings
 from dn3dlib.data import one_gait, sources
 from dn3dlib.data.synthetic import ANNOTATION, _sequences_text, _tasks, _video_name
-from dn3dlib.errors import ConfigError, RunError
+from dn3dlib.errors import ConfigError, DataError, RunError
+from dn3dlib.evaluate.predict import Predictor
+from dn3dlib.evaluate.threshold import kept_threshold
 from dn3dlib.presets import find_preset
 from dn3dlib.train import shipped
 from dn3dlib.train.runs import Run
@@ -48,7 +50,7 @@ def test_they_are_the_recipes_and_small():
     assert sum(path.stat().st_size for path in TRAINED.rglob("*") if path.is_file()) < 2_000_000
     for name in NAMES:
         files = {path.name for path in (TRAINED / name).iterdir()}
-        assert files == {"best.keras", "config.json", "environment.json", "evaluation.json", "history.csv"}
+        assert files == {"best.keras", "config.json", "environment.json", "evaluation.json", "history.csv", "threshold.json"}
 
 
 def test_they_load_with_keras_alone():
@@ -73,6 +75,19 @@ def test_a_network_tells_how_it_was_trained_and_what_it_is_worth(name):
     assert report["sequences"] == len(report["predictions"]) and report["classes"] == list(run.classes)
     right = sum(row["label"] == row["predicted"] for row in report["predictions"])
     assert report["sequence_accuracy"] == pytest.approx(right / report["sequences"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_threshold_of_none_of_these_ships(name):
+    """So that a prediction with what ships needs no data set, and writes nothing into its folder."""
+    predictor = Predictor(TRAINED / name, device="cpu")
+    assert 0 < predictor.threshold < 1 and predictor.threshold == kept_threshold(predictor.run)["threshold"]
+    assert not predictor.notes and kept_threshold(predictor.run)["windows"] > 100
+
+
+def test_the_data_set_is_looked_for_among_this_users_data(homes):
+    with pytest.raises(DataError, match=re.escape(f"There is no prepared data set at {homes / 'data' / 'synthetic-quick'}")):
+        Run.open(TRAINED / "honest").open_data()
 
 
 def test_the_pair_differs_in_the_split_alone():
@@ -111,7 +126,7 @@ def test_nothing_tells_of_the_machine():
 
 def test_a_copy_is_made_once_and_an_older_one_is_replaced(homes):
     run = shipped.shipped_run("leaking")
-    assert run.path == homes / "runs" / "shipped-leaking" and run.data["path"] == str(homes / "data" / "one-gait-quick")
+    assert run.path == homes / "runs" / "shipped-leaking" and run.data["path"] == "one-gait-quick"
     (run.path / "uses.json").write_text('{"uses": []}')
     shipped.shipped_run("leaking")
     assert (run.path / "uses.json").is_file(), "what was noted in the copy stays"

@@ -1,8 +1,8 @@
 """Train the networks that ship in data/trained/ anew: `python tools/train_shipped.py [NAME …]`, all of them without a name.
 
 Each is a run of the preset quick on drawn people (`dn3dlib.train.shipped.RECIPES`). What going on needs (checkpoints), events
-and what tells of this machine are left out; the network, its settings, its history, its environment and its report on the
-test part are kept. Prints each network's line for data/trained/README.md.
+and what tells of this machine are left out; the network, its settings, its history, its environment, its report on the
+test part and its threshold of "none of these" are kept. Prints each network's line for data/trained/README.md.
 """
 
 import argparse
@@ -13,7 +13,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from dn3dlib.evaluate.predict import Predictor
 from dn3dlib.evaluate.report import evaluate
+from dn3dlib.evaluate.threshold import THRESHOLD
 from dn3dlib.files import read_json, write_json
 from dn3dlib.places import trained_home
 from dn3dlib.train.runs import BEST, CONFIG, ENVIRONMENT, EVALUATION, HISTORY, Run
@@ -31,10 +33,11 @@ def train_shipped(name: str, folder: Path) -> dict:
         environment = read_json(run.path / ENVIRONMENT, "environment")
         write_json(run.path / ENVIRONMENT, environment | {"platform": f"{platform.system()} {platform.machine()}"})
         _compress(run.path / BEST)
+        Predictor(run.path, device="cpu")  # chooses the threshold, and keeps it beside the network that it is of
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        for file in (BEST, CONFIG, ENVIRONMENT, EVALUATION, HISTORY):
+        for file in (BEST, CONFIG, ENVIRONMENT, EVALUATION, HISTORY, THRESHOLD):
             shutil.copyfile(run.path / file, folder / file)
     return report
 

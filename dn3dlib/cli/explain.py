@@ -83,6 +83,7 @@ def _write(out: Path, video: Path, clip, heat, title: str) -> None:
     import numpy as np
 
     from dn3dlib.data.video import header
+    from dn3dlib.data.windows import USUAL_RATE
     from dn3dlib.show.explain import heat_strip, overlay, watchable
     from dn3dlib.show.players import mp4
 
@@ -90,7 +91,7 @@ def _write(out: Path, video: Path, clip, heat, title: str) -> None:
         data = heat_strip(clip.frames, {"evidence": heat}, clip.numbers, title).png()
     else:
         both = np.concatenate([watchable(clip.frames), overlay(clip.frames, heat)], axis=2)
-        data = mp4(both, (header(video).fps or 25) / _SLOWER)
+        data = mp4(both, (header(video).fps or USUAL_RATE) / _SLOWER)
     write_bytes(out, data)
 
 

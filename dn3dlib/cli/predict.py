@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -41,10 +42,10 @@ def predict(
             found.append(prediction)
             if not as_json:
                 show(False, {}, lambda: _describe(found[-1]))
+    if as_json:  # before a file that may not be written any more: what was found is told
+        show(True, {"run": str(run), "videos": [_values(p) for p in found], "refused": [{"problem": str(e)} for e in refused]}, str)
     if out and found:
         _write(out, found)
-    if as_json:
-        show(True, {"run": str(run), "videos": [_values(p) for p in found], "refused": [{"problem": str(e)} for e in refused]}, str)
     if stop.is_set() and (len(found) + len(refused) < len(videos) or not all(p.complete for p in found)):
         _say_where_it_stopped(found, videos, out)
         raise typer.Exit(INTERRUPTED)
@@ -64,6 +65,7 @@ def _check(out: Path | None, videos: list[Path]) -> None:
         raise ConfigError(f"--out {out} is one video, but {len(videos)} are given: give one, or end --out in .csv, which holds all.")
     with plain_disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()  # an hour of video is not to end before a folder that takes no file
 
 
 def _write(out: Path, found: list) -> None:
@@ -114,7 +116,7 @@ def _describe(prediction) -> str:
         return "\n".join([f"{head}: {segments[0].name}{below}", *(f"  {name:<{width}}  {share:.3f}" for name, share in rows)])
     width, wide = max(len(s.name) for s in segments), len(clock(segments[-1].end))
     lines = [f"  {clock(s.start):>{wide}} – {clock(s.end):>{wide}}  {s.name:<{width}}  {s.certainty:.2f}" for s in segments]
-    return "\n".join([f"{head}{below}", *lines])
+    return "\n".join([f"{head}{below}; behind each class its mean probability", *lines])
 
 
 def clock(seconds: float) -> str:

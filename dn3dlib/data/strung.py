@@ -9,10 +9,8 @@ import numpy as np
 
 from dn3dlib.data.segments import Segment
 from dn3dlib.data.video import header, iter_frames, write_frames
-from dn3dlib.data.windows import at_rate
+from dn3dlib.data.windows import USUAL_RATE, at_rate
 from dn3dlib.errors import ConfigError
-
-_USUAL_RATE = 25.0  # frames/s, of a video whose header gives none
 
 
 def string_together(parts: Sequence[tuple[Path, str | None]], out: Path, codec: str = "MJPG") -> tuple[Segment, ...]:
@@ -33,7 +31,7 @@ def string_together(parts: Sequence[tuple[Path, str | None]], out: Path, codec: 
     if not parts:
         raise ConfigError("There is no video to string together: give at least one, with its class.")
     first = header(parts[0][0])
-    rate, size = first.fps or _USUAL_RATE, (first.height - first.height % 2, first.width - first.width % 2)
+    rate, size = first.fps or USUAL_RATE, (first.height - first.height % 2, first.width - first.width % 2)
     counts = [0] * len(parts)
 
     def frames() -> Iterator[np.ndarray]:

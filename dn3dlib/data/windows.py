@@ -11,6 +11,7 @@ from dn3dlib.config import ClipConfig, StorageConfig
 from dn3dlib.data.clips import in_order
 from dn3dlib.data.records import decode_frame, encode_frame
 
+USUAL_RATE = 25.0  # frames/s, where neither a run nor a video tells one
 _AHEAD = 2  # items that are made before they are asked for
 
 

@@ -19,7 +19,6 @@ from dn3dlib.evaluate.threshold import THRESHOLD, keep_threshold, kept_threshold
 from dn3dlib.evaluate.uses import USES, read_uses
 from dn3dlib.files import folder_written_beside, plain_disk_errors, read_json, write_bytes, write_json
 from dn3dlib.model.densenet3d import build_model
-from dn3dlib.places import data_home
 from dn3dlib.train.best import load_best, save_best
 from dn3dlib.train.runs import CONFIG, ENVIRONMENT, EVALUATION, HISTORY, Run
 
@@ -83,10 +82,8 @@ def open_bundle(file: Path, run_dir: Path) -> Run:
     bundle = Bundle.read(file)
     network = build_model(bundle.run.model, bundle.run.clip_shape, len(bundle.run.classes))
     network.set_weights(bundle.weights([variable.shape for variable in network.weights]))
-    config = bundle.run.to_dict()
-    config["data"]["path"] = str(data_home() / config["data"]["path"])
     with folder_written_beside(run_dir) as folder:
-        write_json(folder / CONFIG, config)
+        write_json(folder / CONFIG, bundle.run.to_dict())
         for name, data in bundle.others.items():
             (folder / name).write_bytes(data)
         _check_readable(Path(file), Run.open(folder))
@@ -107,7 +104,7 @@ def _check_readable(file: Path, run: Run) -> None:
 def _members(run: Run) -> dict[str, bytes]:
     """Name → content of all that a bundle holds but for the list of it, in the order in which it is written."""
     weights = _weights(run)
-    history, environment = run.history(), _read(run.path / ENVIRONMENT)
+    history, environment = run.history(), _environment(run)
     reports, uses = _read(run.path / EVALUATION), _read(run.path / USES)
     pictures = _pictures(run, history, reports)
     shared = Run.from_dict(run.path, _without_folders(run.to_dict()))
@@ -149,6 +146,12 @@ def _pictures(run: Run, history: list[dict], reports: dict) -> dict[str, bytes]:
 
 def _read(path: Path) -> dict:
     return read_json(path, f"file {path.name}") if path.is_file() else {}
+
+
+def _environment(run: Run) -> dict:
+    """What is noted of how the run was made; the run that it started from by its name alone."""
+    noted = _read(run.path / ENVIRONMENT)
+    return noted | ({"start": noted["start"].replace(run.init_from, _name(run.init_from))} if "start" in noted else {})
 
 
 def _without_folders(config: dict) -> dict:

@@ -37,6 +37,19 @@ _MOST = {
     WEIGHTS: 1000 * _MB,
 }
 _ALWAYS = (CONTENTS, CARD, CONFIG, ENVIRONMENT, WEIGHTS)
+_FASTEST = 1000  # frames/s that a run may have been trained at
+# Of a report what the card and its figures tell.
+_REPORT = {
+    "split": str,
+    "sequence_accuracy": float,
+    "sequence_accuracy_interval": list | None,
+    "clip_accuracy": float,
+    "sequences": int,
+    "subjects": int,
+    "classes": list,
+    "confusion": list,
+    "warnings": list,
+}
 
 
 @dataclass(frozen=True)
@@ -151,11 +164,13 @@ def _run(file: Path, config: bytes) -> Run:
     """The run as its configuration describes it, every setting checked; what is no setting of the kit is refused."""
     try:
         run = Run.from_dict(file, _object(file, CONFIG, config))
-        texts = [*run.data["classes"], *run.data["train_subjects"], run.data["path"], run.init_from]
+        texts = [*run.data["classes"], *run.data["train_subjects"], *(run.data[name] for name in ("path", "dataset", "protocol")), run.init_from]
         if not all(isinstance(text, str) and text.isprintable() for text in texts) or len({*run.classes}) < len(run.classes):
             raise ConfigError("a class, a subject or a name is no text, or stands there twice")
-        if Path(run.data["path"]).name != run.data["path"]:
+        if Path(run.data["path"]).name != run.data["path"] or run.data["path"] == "..":
             raise ConfigError("the data set's name leads into another folder")
+        if not 0 <= run.data["fps"] <= _FASTEST:  # nor is it no number: videos are brought to this rate
+            raise ConfigError(f"data.fps is {run.data['fps']}, but must be from 0 to {_FASTEST}")
         sketch_model(run.model, run.clip_shape, len(run.classes))
     except (RunError, ConfigError) as error:
         raise refused(file, CONFIG, str(error).rstrip(".")) from error
@@ -177,12 +192,18 @@ def _threshold(file: Path, data: bytes) -> dict:
     return kept
 
 
+def _is_report(report) -> bool:
+    return isinstance(report, dict) and all(isinstance(report.get(name, ...), kind) for name, kind in _REPORT.items())
+
+
 def _check_texts(file: Path, data: dict[str, bytes]) -> None:
     """Refuse what would not be readable in a run's folder; what its history and uses must be, who reads them checks."""
     for name in data.keys() & {ENVIRONMENT, EVALUATION, USES}:
         values = _object(file, name, data[name])
-        if name == EVALUATION and not (values.keys() <= set(SPLITS) and all(isinstance(report, dict) for report in values.values())):
-            raise refused(file, name, "it holds more than a report for each split")
+        if name == EVALUATION and not (values.keys() <= set(SPLITS) and all(map(_is_report, values.values()))):
+            raise refused(file, name, "it holds something else than a report for each split")
+        if name == ENVIRONMENT and not isinstance(values.get("packages", {}), dict):
+            raise refused(file, name, "its packages are no list of versions by name")
     try:
         data[CARD].decode()
     except UnicodeDecodeError as error:

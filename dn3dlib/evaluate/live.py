@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from dn3dlib.data.camera import frames_of
-from dn3dlib.data.windows import ahead, at_rate, cut_windows
+from dn3dlib.data.windows import USUAL_RATE, ahead, at_rate, cut_windows
+from dn3dlib.errors import VideoError
 from dn3dlib.evaluate.merging import certainties_of
-from dn3dlib.evaluate.predict import USUAL_RATE, Predictor
+from dn3dlib.evaluate.predict import Predictor
 from dn3dlib.metrics import smoothed
 
 
@@ -41,15 +42,15 @@ def predict_live(
 
     Raises:
         RunError, ConfigError: as `predict.predict`.
-        VideoError: no such camera, or one that gives no picture any more; a file that is no video.
+        VideoError: no such camera, or one that gives no picture any more; a file that is no video, or shorter than a clip.
     """
     predictor = Predictor(run_dir, hop, threshold, device)
     rate = predictor.rate or USUAL_RATE
     frames = frames_of(source, predictor.run.storage, rate)
-    return _labels(predictor, at_rate(frames, rate, 1 / rate), rate)
+    return _labels(predictor, source, at_rate(frames, rate, 1 / rate), rate)
 
 
-def _labels(predictor: Predictor, frames: Iterator, rate: float) -> Iterator[LiveLabel]:
+def _labels(predictor: Predictor, source: int | str | Path, frames: Iterator, rate: float) -> Iterator[LiveLabel]:
     run = predictor.run
     kept = math.ceil(run.clip.span / predictor.hop) + 1  # windows that share frames with the newest, and it
     rows, starts = deque(maxlen=kept), deque(maxlen=kept)
@@ -63,3 +64,6 @@ def _labels(predictor: Predictor, frames: Iterator, rate: float) -> Iterator[Liv
             known = predictor.threshold is None or certainty >= predictor.threshold
             label = run.classes[probabilities.argmax()] if known else None
             yield LiveLabel((starts[-1] + run.clip.span) / rate, label, certainty, probabilities, window.clips[0, -1])
+    if not rows:  # of a file: a camera never ends so
+        span = f"{run.clip.span} frames at {rate:g} frames/s ({run.clip.span / rate:.2f} s)"
+        raise VideoError(f"{source} is shorter than a clip of this run, {span}; give a longer video", "shorter than a clip")

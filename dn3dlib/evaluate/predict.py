@@ -15,7 +15,7 @@ from dn3dlib.data.clips import normalise
 from dn3dlib.data.decode import frame_form
 from dn3dlib.data.segments import Segment
 from dn3dlib.data.video import header, iter_frames
-from dn3dlib.data.windows import Windows, ahead, at_rate, cut_windows
+from dn3dlib.data.windows import USUAL_RATE, Windows, ahead, at_rate, cut_windows
 from dn3dlib.errors import ConfigError, Dn3dError, RunError, VideoError
 from dn3dlib.evaluate.merging import certainties_of, segments_of
 from dn3dlib.evaluate.threshold import threshold_of
@@ -28,7 +28,6 @@ from dn3dlib.train.steps import make_predict_step
 from dn3dlib.train.strategy import choose_strategy
 
 _BATCH = 4  # windows computed at once, or fewer where the run trained on fewer: 16 take 300 MB more and are no faster
-USUAL_RATE = 25.0  # frames/s, where neither run nor video tells one
 _LEAST = 2  # spans of a clip: the windows around a cut between two actions see both, and a third one in it, for about so long
 
 
@@ -137,7 +136,7 @@ def predict(
 
     Frames are fitted, stored and normalised as those of the run's data, at its frame rate. A video shorter than two windows
     gets one segment, from the mean of its windows; else each moment belongs to the window whose middle is nearest, and no segment
-    is shorter than two windows.
+    is shorter than two windows. Frames count as evenly spaced: of a file whose rate varies, as phones film in the dark, times are off.
     Memory does not grow with a video's length, but for a row of probabilities for each window.
 
     Args:
@@ -258,7 +257,7 @@ def _prediction(predictor: Predictor, opened: _Opened, frames: int, starts, numb
 
 def _too_short(opened: _Opened, frames: int, clip: ClipConfig, rate: float) -> VideoError:
     message = (
-        f"{opened.video} has {frames} frames at {opened.fps:g} frames/s ({frames / opened.fps:.2f} s), but a clip of this run spans {clip.span} at "
+        f"{opened.video} has {frames} frame{'s' * (frames != 1)} at {opened.fps:g} frames/s ({frames / opened.fps:.2f} s), but a clip of this run spans {clip.span} at "
         f"{rate:g} ({clip.span / rate:.2f} s); give a longer video"
     )
     return VideoError(message, f"shorter than a clip ({frames} of {clip.span} frames)")

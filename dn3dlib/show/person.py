@@ -11,6 +11,7 @@ from dn3dlib.config import StorageConfig
 from dn3dlib.data.decode import frame_form
 from dn3dlib.data.person import Box
 from dn3dlib.data.video import header, iter_boxes, iter_frames
+from dn3dlib.data.windows import USUAL_RATE
 from dn3dlib.show.players import play
 
 SECONDS = 4  # of a video in a player
@@ -44,7 +45,7 @@ def play_person(path: Path, storage: StorageConfig, start: int = 0) -> HTML:
     Raises:
         VideoError: the video cannot be read, or has no frame `start`.
     """
-    fps = header(path).fps or 25.0
+    fps = header(path).fps or USUAL_RATE
     form = frame_form(storage) | {"follow": "motion"}
     count = round(SECONDS * fps)
     wanted = {name: form[name] for name in ("height", "width", "region")}

@@ -19,6 +19,7 @@ from dn3dlib.data.manifest import DataSet
 from dn3dlib.data.protocols import LEAKS
 from dn3dlib.errors import ConfigError, DataError, RunError
 from dn3dlib.files import plain_disk_errors, read_json, write_bytes, write_json
+from dn3dlib.places import data_home
 
 FORMAT = 1
 CONFIG, ENVIRONMENT, HISTORY, BEST, CHECKPOINTS = "config.json", "environment.json", "history.csv", "best.keras", "checkpoints"
@@ -144,8 +145,11 @@ class Run:
             )
 
     def open_data(self, data_dir: Path | None = None) -> DataSet:
-        """The run's data set, where it was or at `data_dir`, split as the run split it; another data set as it is split itself."""
-        data = DataSet.open(data_dir or self.data["path"])
+        """The run's data set, where it was or at `data_dir`, split as the run split it; another data set as it is split itself.
+
+        A run that came from elsewhere tells no folder, but a name: that of a folder of `data_home()`.
+        """
+        data = DataSet.open(data_dir or data_home() / self.data["path"])
         if self.data["own_split"]:
             with suppress(ConfigError, DataError):  # another data set may have too few subjects
                 split = data.as_split_by(self.data["protocol"], data.seed)

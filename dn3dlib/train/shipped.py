@@ -13,7 +13,7 @@ from dn3dlib.data.one_gait import UNSEEN, one_gait_catalog, unseen_catalog
 from dn3dlib.data.prepare import prepare
 from dn3dlib.data.sources import DEFAULT_PROTOCOLS, read_catalog
 from dn3dlib.errors import ConfigError, RunError
-from dn3dlib.files import only_one_at, plain_disk_errors, read_json, write_json
+from dn3dlib.files import only_one_at, plain_disk_errors, read_json
 from dn3dlib.places import data_home, next_run_dir, runs_home, trained_home
 from dn3dlib.presets import find_preset
 from dn3dlib.train.runs import BEST, CONFIG, EVALUATION, Run
@@ -182,13 +182,10 @@ def _same(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a run beside its place and rename it; its data set lies where this user's data lie."""
+    """Copy a run beside its place and rename it."""
     partial = target.with_name(f"{target.name}.partial-copy")
     for left in (partial, target):
         if left.exists():
             shutil.rmtree(left)
     shutil.copytree(source, partial)
-    config = read_json(partial / CONFIG, "run configuration")
-    config["data"]["path"] = str(data_home() / config["data"]["path"])
-    write_json(partial / CONFIG, config)
     partial.rename(target)
