@@ -11,8 +11,8 @@ import numpy as np
 
 from dn3dlib.config import StorageConfig
 from dn3dlib.data.decode import frame_form
-from dn3dlib.data.fitting import as_asked, cut_out
-from dn3dlib.data.person import cut_box, follow_motion
+from dn3dlib.data.fitting import cut_out
+from dn3dlib.data.person import box_as_asked, follow_motion
 from dn3dlib.data.video import header, iter_frames
 from dn3dlib.errors import VideoError
 
@@ -46,7 +46,7 @@ def _camera(capture: cv2.VideoCapture, source: int, storage: StorageConfig) -> I
     found = ((frame, None) for frame in pictures) if storage.follow == "none" else follow_motion(pictures, *size)
     with closing(pictures):
         for frame, box in found:
-            yield times.popleft(), as_asked(cut_box(frame, box), size, storage.channels, "stretch" if box else storage.fit)
+            yield times.popleft(), box_as_asked(frame, box, size, storage.channels, storage.fit)
 
 
 def _pictures(capture: cv2.VideoCapture, source: int, storage: StorageConfig, times: deque[float]) -> Iterator[np.ndarray]:

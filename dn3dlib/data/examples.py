@@ -1,6 +1,7 @@
 """Small imitations of what the data sets' owners publish, and a folder of broken videos: to look at before the real ones are there."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,7 @@ def make_examples(folder: Path, seed: int = 0) -> Path:
     Returns:
         `folder`.
     """
-    folder = Path(folder)
-    if not folder.exists():
-        with folder_written_beside(folder) as made:
-            _merl(made / "merl", seed)
-            _ucf101(made / "ucf101", seed)
-            _lists(made / "lists", seed)
-            _flat(made / "flat", seed)
-            _broken(made / "broken", seed)
-    return folder
+    return _made_once(folder, lambda made: [write(made / name, seed) for name, write in _EXAMPLES.items()])
 
 
 def make_phone_videos(folder: Path, seed: int = 7) -> Path:
@@ -49,13 +42,22 @@ def make_phone_videos(folder: Path, seed: int = 7) -> Path:
     Returns:
         `folder`.
     """
+    return _made_once(folder, lambda made: _phone(made, seed))
+
+
+def _made_once(folder: Path, write: Callable[[Path], object]) -> Path:
+    """The folder; where it is not there yet, whole or not at all, with what `write` puts into it."""
     folder = Path(folder)
     if not folder.exists():
         with folder_written_beside(folder) as made:
-            everybody = [(label, subject, person) for label in EXERCISES for subject, person in enumerate(_PEOPLE, 1)]
-            for label, subject, person in progress_bar(everybody, desc="drawing", unit="person"):
-                _takes(made / label / person, label, subject, seed)
+            write(made)
     return folder
+
+
+def _phone(folder: Path, seed: int) -> None:
+    everybody = [(label, subject, person) for label in EXERCISES for subject, person in enumerate(_PEOPLE, 1)]
+    for label, subject, person in progress_bar(everybody, desc="drawing", unit="person"):
+        _takes(folder / label / person, label, subject, seed)
 
 
 def _takes(beginning: Path, label: str, subject: int, seed: int) -> None:
@@ -132,3 +134,6 @@ def _broken(folder: Path, seed: int) -> None:
     (folder / "gone.avi").symlink_to("elsewhere.avi")
     shutil.copy(whole, folder / "good_copy.avi")
     _write(folder / "short.avi", "walking", 2, seed, frames=6)
+
+
+_EXAMPLES = {"merl": _merl, "ucf101": _ucf101, "lists": _lists, "flat": _flat, "broken": _broken}

@@ -11,6 +11,8 @@ from itertools import chain, repeat
 import cv2
 import numpy as np
 
+from dn3dlib.data.fitting import as_asked
+
 _NEAR = 8  # frames before and after, whose mean is the background
 _WHOLE = 10  # frames before and after, in which a person shows all that moves: legs stand still while hands clap
 _SMOOTH = 5  # frames before and after, over which boxes are averaged
@@ -50,10 +52,12 @@ def follow_motion(frames: Iterable[np.ndarray], height: int, width: int) -> Iter
         yield frame, _box(np.mean(moving, axis=0), frame.shape[:2], height / width) if around[place] else None
 
 
-def cut_box(frame: np.ndarray, box: Box | None) -> np.ndarray:
-    """The part of a frame, (height, width, channels), in a box; without one the whole frame."""
-    left, top, right, bottom = box or (0, 0, *frame.shape[1::-1])
-    return frame[top:bottom, left:right]
+def box_as_asked(frame: np.ndarray, box: Box | None, size: tuple[int | None, int | None], channels: int, fit: str) -> np.ndarray:
+    """What a box holds of a decoded BGR frame, uint8 (height, width, 3), or without one the whole frame, as `fitting.as_asked` gives it."""
+    if box is None:
+        return as_asked(frame, size, channels, fit)
+    left, top, right, bottom = box
+    return as_asked(frame[top:bottom, left:right], size, channels, "stretch")  # it has the aspect ratio of `size`, but for rounding
 
 
 def _noted(frames: Iterable[np.ndarray], waiting: deque) -> Iterator[np.ndarray]:

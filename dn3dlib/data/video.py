@@ -17,7 +17,7 @@ import numpy as np
 from dn3dlib.config import FOLLOWS
 from dn3dlib.data.fitting import as_asked, cut_out
 from dn3dlib.data.judgement import VideoInfo, check_whole, is_cut_off
-from dn3dlib.data.person import REACH, Box, cut_box, follow_motion
+from dn3dlib.data.person import REACH, Box, box_as_asked, follow_motion
 from dn3dlib.errors import ConfigError, VideoError
 
 # FFmpeg and OpenCV tell standard error of every damaged frame; the user gets one sentence from here instead.
@@ -102,11 +102,7 @@ def iter_frames(
     path, size = _regular_file(path), (height, width)
     if follow == "none":
         return (as_asked(frame, size, channels, fit) for frame in _pictures(path, start, stop, region))
-    # A box has the aspect ratio of `size`, but for rounding.
-    return (
-        as_asked(cut_box(frame, box), size, channels, "stretch" if box else fit)
-        for frame, box in _followed(path, start, stop, region, height, width)
-    )
+    return (box_as_asked(frame, box, size, channels, fit) for frame, box in _followed(path, start, stop, region, height, width))
 
 
 def iter_boxes(

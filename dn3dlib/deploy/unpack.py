@@ -50,6 +50,8 @@ _REPORT = {
     "confusion": list,
     "warnings": list,
 }
+# What zipfile raises for an archive that somebody has cut, bent or written by hand; its documentation names the first alone.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Bundle:
                 numbers = np.frombuffer(_checked(file, archive, infos[WEIGHTS], contents[WEIGHTS]), "<f4")
         except FileNotFoundError as error:
             raise RunError(f"There is no bundle at {file}: check the path.") from error
-        except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, ValueError) as error:
+        except _DAMAGED as error:
             raise RunError(f"{file} is no bundle, or is damaged ({error}): copy it again; `dn3d export --bundle` makes one.") from error
         threshold = _threshold(file, data.pop(THRESHOLD, b"{}"))
         _check_texts(file, data)
